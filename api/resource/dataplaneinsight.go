@@ -1,0 +1,13 @@
+package resource
+
+// DataplaneInsight is what a proxy has told about itself. Read-only: the control plane writes it.
+type DataplaneInsight struct {
+	Inbounds []InboundInsight `json:"inbounds,omitempty"`
+}
+
+// InboundInsight is whether the application behind an inbound answers.
+type InboundInsight struct {
+	Name   string `json:"name"`
+	Ready  bool   `json:"ready"`
+	Reason string `json:"reason,omitempty"`
+}
