@@ -1,6 +1,10 @@
 package resource
 
-import "github.com/hauberk-mesh/hauberk/api"
+import (
+	"time"
+
+	"github.com/hauberk-mesh/hauberk/api"
+)
 
 // Dataplane is one proxy and the workload behind it.
 type Dataplane struct {
@@ -43,4 +47,77 @@ type HTTPProbe struct {
 type Outbound struct {
 	Port       uint32         `json:"port"`
 	BackendRef api.BackendRef `json:"backendRef"`
+}
+
+// The protocols of this version.
+const (
+	ProtocolHTTP = "http"
+	ProtocolTCP  = "tcp"
+)
+
+// DefaultProbeInterval is how often an application is probed where its inbound says nothing.
+const DefaultProbeInterval = time.Second
+
+// DataplaneKind describes Dataplane.
+func DataplaneKind() api.Kind {
+	return short(api.DefineKind("Dataplane", "dataplanes", validateDataplane), "dataplane", "dp", "dps")
+}
+
+// ProtocolOrDefault is the protocol, tcp where none is named.
+func (i *Inbound) ProtocolOrDefault() string { return or(i.Protocol, ProtocolTCP) }
+
+// NameOrDefault is the name, the protocol where none is given.
+func (i *Inbound) NameOrDefault() string { return or(i.Name, i.ProtocolOrDefault()) }
+
+// ListenPortOrDefault is where the proxy accepts.
+func (i *Inbound) ListenPortOrDefault() uint32 { return or(i.ListenPort, i.Port) }
+
+// TargetPortOrDefault is the application's port on 127.0.0.1; 0 if it is behind a Unix socket (Target).
+func (i *Inbound) TargetPortOrDefault() uint32 {
+	if i.Target != "" {
+		return 0
+	}
+	return or(i.TargetPort, i.Port)
+}
+
+// IntervalOrDefault is the time between two probes. A nil Probe has the default.
+func (p *Probe) IntervalOrDefault() time.Duration {
+	if p == nil || p.Interval == nil || p.Interval.Duration == 0 {
+		return DefaultProbeInterval
+	}
+	return p.Interval.Duration
+}
+
+// WithDefaults is a copy in which names, ports, protocols and kinds of references are filled in. Probes are shared.
+func (d *Dataplane) WithDefaults() *Dataplane {
+	out := &Dataplane{Address: d.Address}
+	for _, in := range d.Inbounds {
+		in.Name, in.ListenPort, in.TargetPort, in.Protocol =
+			in.NameOrDefault(), in.ListenPortOrDefault(), in.TargetPortOrDefault(), in.ProtocolOrDefault()
+		out.Inbounds = append(out.Inbounds, in)
+	}
+	for _, o := range d.Outbounds {
+		o.BackendRef.Kind = or(o.BackendRef.Kind, "MeshService")
+		out.Outbounds = append(out.Outbounds, o)
+	}
+	return out
+}
+
+// ServiceOf is the service that a Dataplane belongs to by its label; "" is none.
+func ServiceOf(m api.Meta) string { return m.Labels[api.LabelService] }
+
+// WorkloadOf is the last part of a Dataplane's SPIFFE ID: its label, else its service, else its own name.
+func WorkloadOf(m api.Meta) string {
+	return or(or(m.Labels[api.LabelWorkload], ServiceOf(m)), m.Name)
+}
+
+// ZoneOf is the zone that a Dataplane runs in.
+func ZoneOf(m api.Meta) string { return or(m.Labels[api.LabelZone], api.DefaultZone) }
+
+func or[T comparable](v, otherwise T) T {
+	var zero T
+	if v == zero {
+		return otherwise
+	}
+	return v
 }

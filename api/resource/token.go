@@ -1,6 +1,10 @@
 package resource
 
-import "time"
+import (
+	"time"
+
+	"github.com/hauberk-mesh/hauberk/api"
+)
 
 // Token is the record of an issued token, without its secret. Read-only: "token create" and "token revoke" write it.
 // Its name is the token's id (the JWT's jti). A token of a user belongs to no mesh but is stored under the default one.
@@ -13,4 +17,15 @@ type Token struct {
 	Issued    time.Time `json:"issued"`
 	Expires   time.Time `json:"expires"`
 	Revoked   bool      `json:"revoked,omitempty"`
+}
+
+// The types of tokens.
+const (
+	TokenDataplane = "dataplane"
+	TokenUser      = "user"
+)
+
+// TokenKind describes Token.
+func TokenKind() api.Kind {
+	return readOnly(short(api.DefineKind("Token", "tokens", unvalidated[Token]), "token"))
 }
