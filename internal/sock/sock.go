@@ -1,0 +1,209 @@
+// Package sock does to connections what net.Conn has no words for: look at the next bytes without taking them, ask whether
+// an idle connection is still alive, wait for bytes without holding a buffer, half-close, and reset.
+//
+// It works through tls.Conn on the socket below, and on in-memory connections that offer the same by methods (Peeker).
+// It is not a portability layer: sockets are Linux ones.
+package sock
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"syscall"
+	"time"
+	"unsafe"
+)
+
+// Peeker is what an in-memory connection implements to take part.
+type Peeker interface {
+	// PeekNow copies readable bytes to p and consumes none. It never blocks: nothing to read is syscall.EAGAIN, a peer that
+	// has closed is 0, nil.
+	PeekNow(p []byte) (int, error)
+	// WaitReadable blocks until a Read would not, or the read deadline passes.
+	WaitReadable() error
+	// PeerClosed tells whether the peer has ended its sending side or reset the connection, read or not.
+	PeerClosed() bool
+}
+
+// ErrNotSupported says that a connection is neither a socket nor a Peeker, or that bytes may wait above the socket (TLS).
+var ErrNotSupported = errors.New("sock: connection can not be looked into")
+
+// Below returns the transport below TLS, or c itself.
+func Below(c net.Conn) net.Conn {
+	for {
+		t, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			return c
+		}
+		c = t.NetConn()
+	}
+}
+
+// Peek waits until at least one byte, the end or an error can be read from c and copies what is there to p, consuming
+// nothing. It observes the read deadline. The end is 0, io.EOF. c must not be a TLS connection.
+func Peek(c net.Conn, p []byte) (int, error) {
+	if m, ok := c.(Peeker); ok {
+		if err := m.WaitReadable(); err != nil {
+			return 0, err
+		}
+		n, err := m.PeekNow(p)
+		if n == 0 && err == nil {
+			err = io.EOF
+		}
+		return n, err
+	}
+	raw, err := rawConn(c)
+	if err != nil {
+		return 0, err
+	}
+	var n int
+	var errno syscall.Errno
+	err = raw.Read(func(fd uintptr) bool {
+		n, errno = recvPeek(fd, p)
+		return errno != syscall.EAGAIN
+	})
+	switch {
+	case err != nil:
+		return 0, err
+	case errno != 0:
+		return 0, errno
+	case n == 0:
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+// Alive tells whether an idle connection may carry another message: nothing to read is the only healthy state. An end, an
+// error, and bytes that nobody asked for all mean that it must not be used. It looks at the socket below TLS: what the
+// peer sends on an idle TLS connection is an alert.
+func Alive(c net.Conn) bool {
+	var b [1]byte
+	_, err := peekNow(Below(c), b[:])
+	return err == syscall.EAGAIN || err == ErrNotSupported
+}
+
+// PeerClosed tells whether the peer has ended its sending side, even if bytes before that end are still unread. A peer that
+// has only half-closed is closed too. It looks at the socket below TLS.
+func PeerClosed(c net.Conn) bool {
+	c = Below(c)
+	if m, ok := c.(Peeker); ok {
+		return m.PeerClosed()
+	}
+	raw, err := rawConn(c)
+	if err != nil {
+		return false
+	}
+	closed := false
+	if raw.Control(func(fd uintptr) { closed = hungUp(fd) }) != nil {
+		return true // we have closed it ourselves
+	}
+	return closed
+}
+
+// hungUp is poll(2) without waiting. POLLRDHUP tells of a FIN whatever is unread before it.
+func hungUp(fd uintptr) bool {
+	const (
+		pollErr   = 0x8
+		pollHup   = 0x10
+		pollRdHup = 0x2000
+	)
+	p := struct {
+		fd              int32
+		events, revents int16
+	}{fd: int32(fd), events: pollRdHup}
+	var now syscall.Timespec
+	n, _, errno := syscall.RawSyscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1, uintptr(unsafe.Pointer(&now)), 0, 0, 0)
+	return errno == 0 && n == 1 && p.revents&(pollErr|pollHup|pollRdHup) != 0
+}
+
+func peekNow(c net.Conn, p []byte) (int, error) {
+	if m, ok := c.(Peeker); ok {
+		return m.PeekNow(p)
+	}
+	raw, err := rawConn(c)
+	if err != nil {
+		return 0, ErrNotSupported
+	}
+	var n int
+	var errno syscall.Errno
+	// Control, not Read: Read refuses once an old deadline has passed.
+	if err := raw.Control(func(fd uintptr) { n, errno = recvPeek(fd, p) }); err != nil {
+		return 0, err
+	}
+	if errno != 0 {
+		return 0, errno
+	}
+	return n, nil
+}
+
+// WaitReadable blocks until c has something to read (bytes, the end or an error), holding no buffer. It observes the read
+// deadline. Over TLS it answers ErrNotSupported: the next bytes may already be in the TLS connection's own buffer.
+func WaitReadable(c net.Conn) error {
+	if _, ok := c.(*tls.Conn); ok {
+		return ErrNotSupported
+	}
+	if m, ok := c.(Peeker); ok {
+		return m.WaitReadable()
+	}
+	raw, err := rawConn(c)
+	if err != nil {
+		return ErrNotSupported
+	}
+	var b [1]byte
+	return raw.Read(func(fd uintptr) bool {
+		_, errno := recvPeek(fd, b[:])
+		return errno != syscall.EAGAIN
+	})
+}
+
+func rawConn(c net.Conn) (syscall.RawConn, error) {
+	sc, ok := c.(syscall.Conn)
+	if !ok {
+		return nil, ErrNotSupported
+	}
+	return sc.SyscallConn()
+}
+
+// recvPeek is recv(2) with MSG_PEEK|MSG_DONTWAIT. It can not block, so the scheduler need not know (RawSyscall); package
+// syscall's Recvfrom would allocate an address at each call.
+func recvPeek(fd uintptr, p []byte) (int, syscall.Errno) {
+	for {
+		n, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)),
+			syscall.MSG_PEEK|syscall.MSG_DONTWAIT, 0, 0)
+		if errno == syscall.EINTR {
+			continue
+		}
+		if errno != 0 {
+			return 0, errno
+		}
+		return int(n), 0
+	}
+}
+
+// Reset closes c so that the peer sees a reset and no clean end: over TLS without a close_notify.
+func Reset(c net.Conn) {
+	b := Below(c)
+	if l, ok := b.(interface{ SetLinger(int) error }); ok {
+		_ = l.SetLinger(0)
+	}
+	_ = b.Close()
+}
+
+// CloseWrite ends c's sending side only, and falls back to nothing where a connection has no half-close. TLS needs a
+// deadline for its alert, or a peer that does not read could hold it for ever.
+func CloseWrite(c net.Conn) error {
+	h, ok := c.(interface{ CloseWrite() error })
+	if !ok {
+		return nil
+	}
+	_ = c.SetWriteDeadline(time.Now().Add(5 * time.Second))
+	err := h.CloseWrite()
+	if t, ok := c.(*tls.Conn); ok {
+		// close_notify alone leaves the socket open; peers below TLS wait for the FIN.
+		if b, ok := t.NetConn().(interface{ CloseWrite() error }); ok {
+			_ = b.CloseWrite()
+		}
+	}
+	return err
+}

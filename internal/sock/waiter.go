@@ -1,0 +1,70 @@
+package sock
+
+import (
+	"crypto/tls"
+	"net"
+	"syscall"
+)
+
+// Waiter asks one connection again and again without allocating, as WaitReadable and Alive do once. It is not safe for
+// concurrent use.
+type Waiter struct {
+	mem  Peeker
+	raw  syscall.RawConn
+	tls  bool
+	read func(fd uintptr) bool
+	look func(fd uintptr)
+
+	asked bool
+	errno syscall.Errno
+	one   [1]byte
+}
+
+// NewWaiter makes the Waiter of c, for its lifetime.
+func NewWaiter(c net.Conn) *Waiter {
+	w := &Waiter{}
+	_, w.tls = c.(*tls.Conn)
+	below := Below(c)
+	if w.mem, _ = below.(Peeker); w.mem != nil {
+		return w
+	}
+	w.raw, _ = rawConn(below)
+	w.look = func(fd uintptr) { _, w.errno = recvPeek(fd, w.one[:]) }
+	w.read = func(fd uintptr) bool {
+		// Asked once, after the poller was armed: what comes later wakes it. Whether there really is something then, the
+		// Read that follows finds out by itself: a second look would cost a system call and say the same.
+		if w.asked {
+			return true
+		}
+		w.asked = true
+		_, errno := recvPeek(fd, w.one[:])
+		return errno != syscall.EAGAIN
+	}
+	return w
+}
+
+// WaitReadable blocks until a Read is likely not to; see the function of that name.
+func (w *Waiter) WaitReadable() error {
+	switch {
+	case w.tls:
+		return ErrNotSupported
+	case w.mem != nil:
+		return w.mem.WaitReadable()
+	case w.raw == nil:
+		return ErrNotSupported
+	}
+	w.asked = false
+	return w.raw.Read(w.read)
+}
+
+// Alive tells whether the idle connection may carry another message; see the function of that name.
+func (w *Waiter) Alive() bool {
+	switch {
+	case w.mem != nil:
+		_, err := w.mem.PeekNow(w.one[:])
+		return err == syscall.EAGAIN
+	case w.raw == nil:
+		return true
+	}
+	return w.raw.Control(w.look) == nil && w.errno == syscall.EAGAIN
+}
