@@ -1,5 +1,8 @@
 // Package world is the control plane's picture of everything at one moment: immutable, indexed, built incrementally from
 // the store's events. Whoever resolves, answers or reports works on one World and never on the store.
+//
+// It decides what belongs together (which dataplanes are a service, which identities it proves, who calls it), and nothing
+// about proxies: that is package resolve. Start at Watcher; Builder is the step from one World to the next.
 package world
 
 import (
