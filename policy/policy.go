@@ -29,3 +29,15 @@ type Contribution struct {
 	Origin string `json:"origin"` // "MeshTimeout/mesh-timeout-to-all-default"
 	Rule   string `json:"rule,omitempty"`
 }
+
+// Targeted is what the spec of every policy implements, so that whose proxies a change may touch is known without the
+// kind being known. Nil is the whole mesh.
+type Targeted interface {
+	Target() *api.TargetRef
+}
+
+// Warner is a Policy that has something to say about resources which are valid, and do less than they seem to.
+type Warner interface {
+	// Warnings are sentences about r, given the proxies of its mesh that it may touch.
+	Warnings(r *api.Resource, proxies []*ir.Proxy) []string
+}
