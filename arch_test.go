@@ -173,7 +173,7 @@ func TestPackagesHaveDocs(t *testing.T) {
 
 // TestNames keeps names that say nothing out of the tree.
 func TestNames(t *testing.T) {
-	banned := []string{"util", "utils", "common", "helpers", "helper", "core", "types", "misc", "shared", "base"}
+	banned := []string{"util", "utils", "common", "helpers", "helper", "core", "types", "misc", "shared"}
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err

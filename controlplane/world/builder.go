@@ -80,7 +80,7 @@ func (b *Builder) Apply(e store.Event) *Update {
 // serves what it understands.
 func (b *Builder) take(all map[string]*touched, c store.Change) {
 	kind, known := b.registry.Kind(c.Key.Kind)
-	if !known || !kind.IsPolicy && !indexed[kind.Name] {
+	if !known || !indexed(kind) {
 		return
 	}
 	var res *api.Resource
@@ -115,9 +115,12 @@ const (
 	kindRevocation = "IdentityRevocation"
 )
 
-var indexed = map[string]bool{
-	kindMesh: true, kindDataplane: true, kindInsight: true, kindService: true,
-	kindIdentity: true, kindTrust: true, kindRevocation: true,
+func indexed(kind api.Kind) bool {
+	switch kind.Name {
+	case kindMesh, kindDataplane, kindInsight, kindService, kindIdentity, kindTrust, kindRevocation:
+		return true
+	}
+	return kind.IsPolicy
 }
 
 // touched is what a transaction wrote in one mesh.

@@ -16,36 +16,45 @@ import (
 	"github.com/hauberk-mesh/hauberk/controlplane/store"
 )
 
-// runs is how many children a test starts. HAUBERK_SOAK=1 asks for hundreds.
-func runs(normal, soak int) int {
-	if os.Getenv("HAUBERK_SOAK") == "1" {
-		return soak
+// TestKill: a process that is killed at any point loses nothing that was acknowledged, and leaves no half transaction.
+func TestKill(t *testing.T) { testKill(t, 20) }
+
+// TestFailingSyncs, TestFailingRoots and TestFullDisk: a write that fails is not acknowledged, not visible and not there
+// after the next start.
+func TestFailingSyncs(t *testing.T) { testFaults(t, modeSync, 8) }
+
+func TestFailingRoots(t *testing.T) { testFaults(t, modeRoots, 4) }
+
+func TestFullDisk(t *testing.T) { testFaults(t, modeLimit, 2) }
+
+// TestSoak is the same, hundreds of times.
+func TestSoak(t *testing.T) {
+	if os.Getenv("HAUBERK_SOAK") != "1" {
+		t.Skip("takes a minute or two: set HAUBERK_SOAK=1")
 	}
-	return normal
+	t.Run("kill", func(t *testing.T) { testKill(t, 400) })
+	t.Run("failing syncs", func(t *testing.T) { testFaults(t, modeSync, 300) })
+	t.Run("failing roots", func(t *testing.T) { testFaults(t, modeRoots, 50) })
+	t.Run("full disk", func(t *testing.T) { testFaults(t, modeLimit, 60) })
 }
 
-// TestKill: a process that is killed at any point loses nothing that was acknowledged, and leaves no half transaction. All
-// runs write to one file, so that later ones find what earlier ones left.
-func TestKill(t *testing.T) {
+// testKill writes to one file in all runs, so that later ones find what earlier ones left.
+func testKill(t *testing.T, n int) {
 	path := filepath.Join(t.TempDir(), "store.db")
-	for run := range runs(20, 400) {
-		a := runChild(t, modeKill, path, rand.N(60*time.Millisecond))
+	for run := range n {
+		k := &kill{after: rand.N(30 * time.Millisecond), fromAck: run%4 != 0}
+		a := runChild(t, modeKill, path, k)
+		if k.fromAck && a.revision == 0 {
+			t.Fatalf("run %d: nothing was acknowledged", run)
+		}
 		verify(t, fmt.Sprintf("run %d", run), path, a, 1)
 	}
 }
 
-// TestFailingSyncs, TestFailingRoots and TestFullDisk: a write that fails is not acknowledged, not visible and not there
-// after the next start.
-func TestFailingSyncs(t *testing.T) { testFaults(t, modeSync, runs(8, 150)) }
-
-func TestFailingRoots(t *testing.T) { testFaults(t, modeRoots, runs(4, 50)) }
-
-func TestFullDisk(t *testing.T) { testFaults(t, modeLimit, runs(4, 60)) }
-
 func testFaults(t *testing.T, mode string, n int) {
 	path := filepath.Join(t.TempDir(), "store.db")
 	for run := range n {
-		a := runChild(t, mode, path, 0)
+		a := runChild(t, mode, path, nil)
 		verify(t, fmt.Sprintf("run %d", run), path, a, 0)
 	}
 }
@@ -57,18 +66,27 @@ type acks struct {
 	revision store.Revision
 }
 
-// runChild starts a child and, if killAfter is not 0, kills it that long after its start.
-func runChild(t *testing.T, mode, path string, killAfter time.Duration) (a acks) {
+// kill says when a child is killed: some time after its start, which may be while it opens the store, or after the first
+// acknowledgement.
+type kill struct {
+	after   time.Duration
+	fromAck bool
+}
+
+// runChild starts a child, kills it if told so, and returns when it has ended.
+func runChild(t *testing.T, mode, path string, k *kill) (a acks) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childEnv+"="+mode, childStoreEnv+"="+path)
+	cmd.Env = append(os.Environ(), childEnv+"="+mode, childStoreEnv+"="+path,
+		"GORACE=atexit_sleep_ms=0") // else the race detector waits a second at each exit
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.StdoutPipe()
 	check(t, err)
 	check(t, cmd.Start())
-	if killAfter != 0 {
-		defer time.AfterFunc(killAfter, func() { _ = cmd.Process.Kill() }).Stop()
+	armed := k != nil && !k.fromAck
+	if armed {
+		defer time.AfterFunc(k.after, func() { _ = cmd.Process.Kill() }).Stop()
 	}
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		var writer, n int
@@ -78,10 +96,14 @@ func runChild(t *testing.T, mode, path string, killAfter time.Duration) (a acks)
 		}
 		a.last[writer], a.seen[writer] = n, true
 		a.revision = max(a.revision, revision)
+		if k != nil && !armed {
+			armed = true
+			defer time.AfterFunc(k.after, func() { _ = cmd.Process.Kill() }).Stop()
+		}
 	}
 	err = cmd.Wait()
 	switch {
-	case killAfter != 0 && stderr.Len() == 0:
+	case k != nil && stderr.Len() == 0:
 	case err != nil && cmd.ProcessState.ExitCode() == childCannot:
 		t.Skipf("this machine does not let system calls fail: %s", stderr.String())
 	case err != nil || stderr.Len() > 0:
