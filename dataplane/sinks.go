@@ -1,0 +1,105 @@
+package dataplane
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/hauberk-mesh/hauberk/dataplane/telemetry"
+	"github.com/hauberk-mesh/hauberk/dataplane/telemetry/prometheus"
+)
+
+// refusalsQueued is how many refusals may wait for the report stream.
+const refusalsQueued = 256
+
+// sinks are where records go. recorder is all of them at once.
+type sinks struct {
+	metrics  *telemetry.Metrics
+	edges    *telemetry.Edges
+	ring     *telemetry.Ring
+	refusals *telemetry.Refusals
+	recorder telemetry.Recorder
+}
+
+func newSinks(cfg Config) (sinks, error) {
+	s := sinks{
+		metrics: telemetry.NewMetrics(), edges: telemetry.NewEdges(), ring: telemetry.NewRing(),
+		refusals: telemetry.NewRefusals(refusalsQueued),
+	}
+	all := []telemetry.Recorder{s.metrics, s.edges, s.ring, s.refusals}
+	if cfg.AccessLog != nil {
+		log, err := accessLog(cfg.AccessLog, cfg.AccessLogFormat)
+		if err != nil {
+			return sinks{}, err
+		}
+		all = append(all, log)
+	}
+	s.recorder = telemetry.Tee(all...)
+	return s, nil
+}
+
+func accessLog(out *telemetry.LogWriter, format string) (telemetry.Recorder, error) {
+	switch format {
+	case "", "text":
+		return telemetry.NewTextLog(out), nil
+	case "json":
+		return telemetry.NewJSONLog(out), nil
+	}
+	f, err := telemetry.CompileFormat(format)
+	if err != nil {
+		return nil, fmt.Errorf("access log format: %w", err)
+	}
+	return telemetry.NewFormatLog(out, f), nil
+}
+
+// metricsHandler answers scrapes.
+func (p *Proxy) metricsHandler() http.Handler {
+	dropped := map[string]func() uint64{"report": p.report.Dropped, "decision": p.sinks.ring.Dropped}
+	if p.cfg.AccessLog != nil {
+		dropped["access_log"] = p.cfg.AccessLog.Dropped
+	}
+	return prometheus.Handler(prometheus.NewCollector(prometheus.Sources{
+		Metrics:   p.sinks.metrics,
+		Live:      func() bool { return !p.draining.Load() },
+		Connected: func() bool { return p.xds.Status().Connected },
+		Listeners: p.listenerMetrics,
+		Clusters:  p.clusterMetrics,
+		Dropped:   dropped,
+		LeafExpires: func() time.Time {
+			if s := p.id.Get(); s != nil {
+				return s.NotAfter
+			}
+			return time.Time{}
+		},
+	}))
+}
+
+func (p *Proxy) listenerMetrics() []prometheus.Listener {
+	var out []prometheus.Listener
+	for _, s := range p.sockets.open() {
+		n := s.listener.Stats()
+		out = append(out, prometheus.Listener{Address: s.addr, Total: uint64(n.Accepted), Active: uint64(n.Active)})
+	}
+	return out
+}
+
+func (p *Proxy) clusterMetrics() []prometheus.Cluster {
+	g := p.current.Load()
+	if g == nil {
+		return nil
+	}
+	var out []prometheus.Cluster
+	for name, c := range g.Clusters {
+		m := prometheus.Cluster{Name: name, Members: c.Size()}
+		for _, e := range c.Endpoints() {
+			m.ConnectTotal += uint64(e.ConnectionsTotal)
+			m.ConnectFails += uint64(e.ConnectFailures)
+			m.Active += uint64(e.ConnectionsActive)
+			if !e.Down && !e.Unready {
+				m.Healthy++
+			}
+		}
+		out = append(out, m)
+	}
+	return out
+}
