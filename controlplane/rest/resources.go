@@ -1,0 +1,168 @@
+package rest
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/hauberk-mesh/hauberk/api"
+	"github.com/hauberk-mesh/hauberk/controlplane/store"
+)
+
+// list answers GET /<kinds>?mesh=M. The mesh "*" means all of them.
+func (s *server) list(q *http.Request) (int, any, error) {
+	kind, err := s.kind(q)
+	if err != nil {
+		return 0, nil, err
+	}
+	mesh := meshOf(kind, q)
+	if mesh == "*" {
+		mesh = ""
+	} else if err := s.meshExists(q.Context(), mesh); err != nil {
+		return 0, nil, err
+	}
+	items, err := s.Resources.List(q.Context(), kind.Name, mesh)
+	if err != nil {
+		return 0, nil, err
+	}
+	if kind.Name == "MeshService" {
+		items = append(items, s.generated(items, mesh)...)
+	}
+	if items == nil {
+		items = []*api.Resource{} // [] in JSON, not null
+	}
+	return http.StatusOK, List{Items: items}, nil
+}
+
+func (s *server) get(q *http.Request) (int, any, error) {
+	kind, err := s.kind(q)
+	if err != nil {
+		return 0, nil, err
+	}
+	key := api.Key{Kind: kind.Name, Mesh: meshOf(kind, q), Name: q.PathValue("name")}
+	r, err := s.Resources.Get(q.Context(), key)
+	if err == nil {
+		return http.StatusOK, r, nil
+	}
+	if kind.Name == "MeshService" {
+		for _, g := range s.generated(nil, key.Mesh) {
+			if g.Metadata.Name == key.Name {
+				return http.StatusOK, g, nil
+			}
+		}
+	}
+	if notFound(err) {
+		if err := s.meshExists(q.Context(), key.Mesh); err != nil {
+			return 0, nil, err
+		}
+		return 0, nil, refuse(http.StatusNotFound, "there is no %v", key)
+	}
+	return 0, nil, err
+}
+
+func (s *server) delete(q *http.Request) (int, any, error) {
+	kind, err := s.kind(q)
+	if err != nil {
+		return 0, nil, err
+	}
+	if kind.ReadOnly {
+		return 0, nil, refuse(http.StatusMethodNotAllowed, "a %s is written and removed by the control plane alone", kind.Name)
+	}
+	key := api.Key{Kind: kind.Name, Mesh: meshOf(kind, q), Name: q.PathValue("name")}
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	var revision store.Revision
+	if key.Kind == "Mesh" {
+		revision, err = s.removeMesh(q.Context(), key)
+	} else {
+		revision, err = s.Resources.Delete(q.Context(), key)
+	}
+	if notFound(err) {
+		return 0, nil, refuse(http.StatusNotFound, "there is no %v", key)
+	}
+	if err != nil {
+		return 0, nil, err
+	}
+	return http.StatusOK, Applied{
+		Generation: uint64(revision),
+		Resources:  []AppliedResource{{Kind: key.Kind, Mesh: key.Mesh, Name: key.Name, Outcome: deleted}},
+	}, nil
+}
+
+// removeMesh refuses while anybody lives in the mesh: proxies would lose their configuration under traffic.
+func (s *server) removeMesh(ctx context.Context, key api.Key) (store.Revision, error) {
+	if _, err := s.Resources.Get(ctx, key); err != nil {
+		return 0, err
+	}
+	dataplanes, err := s.Resources.List(ctx, "Dataplane", key.Name)
+	if err != nil {
+		return 0, err
+	}
+	if n := len(dataplanes); n > 0 {
+		return 0, refuse(http.StatusConflict, "mesh %s still has %d dataplanes (%s ...): stop or delete them first (hauberk get dataplanes --mesh %s)",
+			key.Name, n, dataplanes[0].Metadata.Name, key.Name)
+	}
+	return s.Meshes.Remove(ctx, key.Name)
+}
+
+// generated are the services that exist by a label of dataplanes alone; they are in no store.
+func (s *server) generated(explicit []*api.Resource, mesh string) []*api.Resource {
+	have := map[string]bool{}
+	for _, r := range explicit {
+		have[r.Mesh()+"/"+r.Metadata.Name] = true
+	}
+	var out []*api.Resource
+	for _, m := range sortedMeshes(s.Worlds.Current(), mesh) {
+		for _, name := range sortedKeys(m.Services) {
+			if svc := m.Services[name]; svc.Generated && !have[m.Name+"/"+name] {
+				out = append(out, generatedService(m.Name, svc))
+			}
+		}
+	}
+	return out
+}
+
+// kind finds the kind of the path, or names the nearest word there is.
+func (s *server) kind(q *http.Request) (api.Kind, error) {
+	word := strings.ToLower(q.PathValue("kinds"))
+	if k, ok := s.Registry.Plural(word); ok {
+		return k, nil
+	}
+	var words []string
+	for _, k := range s.Registry.Kinds() {
+		words = append(words, k.Plural)
+	}
+	message := "there are no " + word
+	if near := Nearest(word, words); near != "" {
+		message += ": did you mean " + near + "?"
+	} else {
+		message += ": there are " + strings.Join(words, ", ")
+	}
+	return api.Kind{}, refuse(http.StatusNotFound, "%s", message)
+}
+
+// meshOf is the mesh of the query; a Mesh itself is in none.
+func meshOf(kind api.Kind, q *http.Request) string {
+	if kind.Name == "Mesh" {
+		return ""
+	}
+	return queryMesh(q)
+}
+
+func queryMesh(q *http.Request) string {
+	if m := q.URL.Query().Get("mesh"); m != "" {
+		return m
+	}
+	return api.DefaultMesh
+}
+
+func (s *server) meshExists(ctx context.Context, mesh string) error {
+	if mesh == "" {
+		return nil
+	}
+	_, err := s.Resources.Get(ctx, api.Key{Kind: "Mesh", Name: mesh})
+	if notFound(err) {
+		return refuse(http.StatusNotFound, "there is no mesh %s: hauberk get meshes lists them", mesh)
+	}
+	return err
+}

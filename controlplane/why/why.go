@@ -1,0 +1,393 @@
+// Package why answers one question: would a call from one service to another succeed, and what decides that?
+//
+// It walks the path of the call as a proxy would (outbound, endpoints, TLS, permission) over one immutable world and the
+// resolved configuration of the proxies concerned. It sends nothing and reads no store; what proxies recorded about real
+// calls is joined in by package rest. Start at Answerer.Ask.
+package why
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hauberk-mesh/hauberk/controlplane/ir"
+	"github.com/hauberk-mesh/hauberk/controlplane/world"
+)
+
+// Query is the question. Source and Destination name a service or a dataplane.
+type Query struct {
+	Source, Destination string
+	Port                uint32 // of the destination; 0 is those that the source has an outbound for, else all
+	Method              string // default GET, on HTTP
+	Path                string // default /, on HTTP
+}
+
+// Answer is what the mesh would do, and what it did.
+type Answer struct {
+	Mesh        string `json:"mesh"`
+	Source      Party  `json:"source"`
+	Destination Party  `json:"destination"`
+	Method      string `json:"method,omitempty"`
+	Path        string `json:"path,omitempty"`
+	// Verdict is what permissions decide: allow, deny, mixed (it depends on the dataplane; see Decisions), or none where
+	// there is nothing to decide on.
+	Verdict string `json:"verdict"`
+	// Policy and Rule decided; of the first decision that is of the verdict's kind.
+	Policy string `json:"policy,omitempty"`
+	Rule   string `json:"rule,omitempty"`
+	// Identity is the SPIFFE ID that the verdict is about.
+	Identity string `json:"identity,omitempty"`
+	// Obstacles are other reasons for which such a call does not arrive, or arrives otherwise than one may think.
+	Obstacles []Obstacle `json:"obstacles,omitempty"`
+	Decisions []Judged   `json:"decisions"`
+	// Observed is what both proxies recorded of real calls, newest first.
+	Observed []Decision `json:"observed"`
+}
+
+// Party is one side of the call.
+type Party struct {
+	Name       string   `json:"name"` // as asked for
+	Service    string   `json:"service,omitempty"`
+	Dataplanes []string `json:"dataplanes"`
+	SPIFFEIDs  []string `json:"spiffeIDs"`
+}
+
+// Obstacle is a reason with its remedy.
+type Obstacle struct {
+	Code    string `json:"code"` // stable: no_such_service, no_outbound, no_ready_endpoint, not_connected ...
+	Message string `json:"message"`
+	Fix     string `json:"fix,omitempty"`
+}
+
+// Judged is the verdict of one inbound on one identity.
+type Judged struct {
+	Identity  string `json:"identity"`
+	Dataplane string `json:"dataplane"` // of the destination
+	Inbound   string `json:"inbound"`
+	Port      uint32 `json:"port"`
+	Protocol  string `json:"protocol"`
+	TLSMode   string `json:"tlsMode"`
+	Verdict   string `json:"verdict"` // allow or deny
+	Policy    string `json:"policy"`
+	Rule      string `json:"rule"`
+	// ShadowRule would deny, if it were no shadow.
+	ShadowRule string `json:"shadowRule,omitempty"`
+}
+
+// Decision is what a proxy recorded of one request or connection.
+type Decision struct {
+	Time             time.Time `json:"time"`
+	Dataplane        string    `json:"dataplane"` // who recorded it
+	Side             string    `json:"side"`      // source or destination
+	RequestID        string    `json:"requestId,omitempty"`
+	Source           string    `json:"source"`
+	Destination      string    `json:"destination"`
+	SourceID         string    `json:"sourceID,omitempty"`
+	DestinationID    string    `json:"destinationID,omitempty"`
+	Protocol         string    `json:"protocol"`
+	Method           string    `json:"method,omitempty"`
+	Path             string    `json:"path,omitempty"`
+	Status           uint32    `json:"status,omitempty"`
+	Flags            string    `json:"flags,omitempty"`
+	Details          string    `json:"details,omitempty"`
+	Reason           string    `json:"reason,omitempty"`
+	Policy           string    `json:"policy,omitempty"`
+	Rule             string    `json:"rule,omitempty"`
+	ShadowRule       string    `json:"shadowRule,omitempty"`
+	Upstream         string    `json:"upstream,omitempty"`
+	Route            string    `json:"route,omitempty"`
+	Attempts         uint32    `json:"attempts,omitempty"`
+	DurationMS       float64   `json:"durationMs"`
+	TransportFailure string    `json:"transportFailure,omitempty"`
+	TLSVersion       string    `json:"tlsVersion,omitempty"`
+}
+
+// Call is one request as the permission of an inbound sees it.
+type Call struct {
+	Permission *ir.Permission
+	Identity   string // SPIFFE ID; "" is anonymous
+	HTTP       bool
+	Method     string
+	Path       string
+}
+
+// Verdict is what a permission says.
+type Verdict struct {
+	Allow        bool
+	Policy, Rule string
+	ShadowRule   string
+}
+
+// Verdicts of Answer and Judged.
+const (
+	Allow = "allow"
+	Deny  = "deny"
+	Mixed = "mixed"
+	None  = "none"
+)
+
+// Answerer is what an answer is made from.
+type Answerer struct {
+	Mesh      *world.Mesh
+	Resolve   func(dataplane string) (*ir.Proxy, error)
+	Judge     func(Call) Verdict
+	Connected func(dataplane string) bool
+}
+
+// Ask answers. The error is an inner one (a dataplane that cannot be resolved): whatever a user may have mistyped is an
+// obstacle.
+func (a Answerer) Ask(q Query) (*Answer, error) {
+	ans := &Answer{
+		Mesh:        a.Mesh.Name,
+		Source:      a.party(q.Source),
+		Destination: a.party(q.Destination),
+		Verdict:     None,
+		Decisions:   []Judged{},
+		Observed:    []Decision{},
+	}
+	if !a.known(ans) {
+		return ans, nil
+	}
+	ports, err := a.outbounds(q, ans)
+	if err != nil {
+		return nil, err
+	}
+	a.endpoints(ans, ports)
+	if err := a.judge(q, ans, ports); err != nil {
+		return nil, err
+	}
+	ans.conclude()
+	return ans, nil
+}
+
+// party takes a name for a service first, since that is what a caller means.
+func (a Answerer) party(name string) Party {
+	p := Party{Name: name, Dataplanes: []string{}, SPIFFEIDs: []string{}}
+	if d := a.Mesh.Dataplanes[name]; d != nil && a.Mesh.Services[name] == nil {
+		p.Service = d.Service
+		p.Dataplanes = []string{name}
+	} else {
+		for _, n := range slices.Sorted(maps.Keys(a.Mesh.Dataplanes)) {
+			if a.serves(n, name) {
+				p.Dataplanes = append(p.Dataplanes, n)
+			}
+		}
+		if len(p.Dataplanes) > 0 || a.Mesh.Services[name] != nil {
+			p.Service = name
+		}
+	}
+	for _, n := range p.Dataplanes {
+		if id := a.Mesh.Dataplanes[n].SPIFFEID; !slices.Contains(p.SPIFFEIDs, id) {
+			p.SPIFFEIDs = append(p.SPIFFEIDs, id)
+		}
+	}
+	return p
+}
+
+// serves tells whether a dataplane belongs to a service, by its label or by the selector of an explicit one.
+func (a Answerer) serves(dataplane, service string) bool {
+	if a.Mesh.Dataplanes[dataplane].Service == service {
+		return true
+	}
+	svc := a.Mesh.Services[service]
+	if svc == nil || svc.Generated {
+		return false
+	}
+	for _, p := range svc.Ports {
+		for _, e := range p.Endpoints.List {
+			if e.Dataplane == dataplane {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// known notes what is not there at all; then there is nothing to go on with.
+func (a Answerer) known(ans *Answer) bool {
+	ok := true
+	for _, p := range []Party{ans.Source, ans.Destination} {
+		switch {
+		case p.Service == "" && len(p.Dataplanes) == 0:
+			ans.add("no_such_service", fmt.Sprintf("mesh %s has neither a service nor a dataplane named %s", a.Mesh.Name, p.Name),
+				"hauberk get meshservices lists the services; is its dataplane connected (hauberk status)?")
+			ok = false
+		case len(p.Dataplanes) == 0:
+			ans.add("no_dataplane", fmt.Sprintf("no dataplane belongs to service %s", p.Name),
+				"start one whose label hauberk.io/service, or the labels that the MeshService selects, fit")
+			ok = false
+		}
+	}
+	return ok
+}
+
+// outbounds finds the ports of the destination that the source calls.
+func (a Answerer) outbounds(q Query, ans *Answer) (map[uint32]bool, error) {
+	ports := map[uint32]bool{}
+	for _, name := range ans.Source.Dataplanes {
+		if a.Connected != nil && !a.Connected(name) {
+			ans.add("not_connected", fmt.Sprintf("dataplane %s of the source is not connected: it runs the last configuration that it got", name),
+				"start it, or look at its log for why it cannot reach the control plane")
+		}
+		p, err := a.Resolve(name)
+		if err != nil {
+			return nil, fmt.Errorf("dataplane %s: %w", name, err)
+		}
+		for _, l := range p.Outbounds {
+			if l.Service == ans.Destination.Service && l.Service != "" {
+				ports[l.ServicePort] = true
+			}
+		}
+	}
+	if len(ports) == 0 {
+		port := "80"
+		if svc := a.Mesh.Services[ans.Destination.Service]; svc != nil && len(svc.Ports) > 0 {
+			port = fmt.Sprint(svc.Ports[0].Port)
+		}
+		ans.add("no_outbound", fmt.Sprintf("%s has no outbound to %s", ans.Source.Name, ans.Destination.Name),
+			fmt.Sprintf("add to spec.outbounds of its Dataplane: {port: <free local port>, backendRef: {kind: MeshService, name: %s, port: %s}}", ans.Destination.Service, port))
+	}
+	if q.Port != 0 {
+		return map[uint32]bool{q.Port: true}, nil
+	}
+	return ports, nil
+}
+
+// endpoints notes ports of the destination that nobody answers on.
+func (a Answerer) endpoints(ans *Answer, ports map[uint32]bool) {
+	for _, name := range ans.Destination.Dataplanes {
+		if a.Connected != nil && !a.Connected(name) {
+			ans.add("not_connected", fmt.Sprintf("dataplane %s of the destination is not connected", name),
+				"start it; after its lease of 30 s it is no endpoint any more")
+		}
+	}
+	svc := a.Mesh.Services[ans.Destination.Service]
+	if svc == nil {
+		return
+	}
+	for _, p := range svc.Ports {
+		if len(ports) > 0 && !ports[p.Port] {
+			continue
+		}
+		ready := 0
+		var unready []string
+		for _, e := range p.Endpoints.List {
+			if e.Unready {
+				unready = append(unready, e.Dataplane)
+			} else {
+				ready++
+			}
+		}
+		if ready > 0 {
+			continue
+		}
+		message := fmt.Sprintf("port %d of %s has no endpoint", p.Port, svc.Name)
+		fix := "start a dataplane with that inbound"
+		if len(unready) > 0 {
+			message = fmt.Sprintf("port %d of %s has no ready endpoint: the applications of %s do not answer", p.Port, svc.Name, strings.Join(unready, ", "))
+			fix = "start them, or correct targetPort or probe of the inbound (hauberk status says what the proxy saw)"
+		}
+		ans.add("no_ready_endpoint", message, fix)
+	}
+}
+
+// judge asks every inbound concerned about every identity of the source.
+func (a Answerer) judge(q Query, ans *Answer, ports map[uint32]bool) error {
+	for _, name := range ans.Destination.Dataplanes {
+		p, err := a.Resolve(name)
+		if err != nil {
+			return fmt.Errorf("dataplane %s: %w", name, err)
+		}
+		for _, in := range p.Inbounds {
+			if len(ports) > 0 && !ports[in.ServicePort] {
+				continue
+			}
+			a.judgeInbound(q, ans, name, in)
+		}
+	}
+	if len(ans.Decisions) == 0 && !ans.has("path_refused") {
+		ans.add("no_inbound", fmt.Sprintf("%s has no inbound on the port", ans.Destination.Name), "hauberk describe dataplanes "+ans.Destination.Dataplanes[0]+" shows its inbounds")
+	}
+	return nil
+}
+
+func (a Answerer) judgeInbound(q Query, ans *Answer, dataplane string, in *ir.Listener) {
+	c := Call{Permission: in.Permission, HTTP: in.Protocol == ir.HTTP}
+	if c.HTTP {
+		path, err := normalise(or(q.Path, "/"))
+		if err != nil {
+			ans.add("path_refused", fmt.Sprintf("the path %s: every proxy answers 400 before anything is decided", err), "correct the path")
+			return
+		}
+		c.Method, c.Path = or(strings.ToUpper(q.Method), "GET"), path
+		ans.Method, ans.Path = c.Method, c.Path
+	} else if q.Method != "" || q.Path != "" {
+		ans.add("not_http", fmt.Sprintf("inbound %s of %s is opaque TCP: method and path are not seen there", in.PortName, dataplane),
+			"give the inbound protocol: http, if that is what it speaks")
+	}
+	mode := ""
+	if in.TLS != nil {
+		mode = string(in.TLS.Mode)
+	}
+	for _, id := range ans.Source.SPIFFEIDs {
+		c.Identity = id
+		v := a.Judge(c)
+		j := Judged{
+			Identity: id, Dataplane: dataplane, Inbound: in.PortName, Port: in.ServicePort, Protocol: string(in.Protocol), TLSMode: mode,
+			Verdict: Deny, Policy: v.Policy, Rule: v.Rule, ShadowRule: v.ShadowRule,
+		}
+		if v.Allow {
+			j.Verdict = Allow
+		}
+		ans.Decisions = append(ans.Decisions, j)
+		if slices.Contains(a.Mesh.Revoked, id) {
+			ans.add("identity_revoked", id+" is revoked: every proxy refuses its handshake", "give the workload another identity")
+		}
+	}
+}
+
+// conclude sums the decisions up.
+func (ans *Answer) conclude() {
+	count := map[string]int{}
+	for _, j := range ans.Decisions {
+		count[j.Verdict]++
+	}
+	switch {
+	case len(ans.Decisions) == 0:
+		return
+	case count[Deny] == 0:
+		ans.Verdict = Allow
+	case count[Allow] == 0:
+		ans.Verdict = Deny
+	default:
+		ans.Verdict = Mixed
+	}
+	for _, j := range ans.Decisions {
+		// Of a mixed verdict the denial is what somebody asks about.
+		if j.Verdict == ans.Verdict || ans.Verdict == Mixed && j.Verdict == Deny {
+			ans.Policy, ans.Rule, ans.Identity = j.Policy, j.Rule, j.Identity
+			return
+		}
+	}
+}
+
+// add notes an obstacle once.
+func (ans *Answer) add(code, message, fix string) {
+	o := Obstacle{Code: code, Message: message, Fix: fix}
+	if !slices.Contains(ans.Obstacles, o) {
+		ans.Obstacles = append(ans.Obstacles, o)
+	}
+}
+
+func (ans *Answer) has(code string) bool {
+	return slices.ContainsFunc(ans.Obstacles, func(o Obstacle) bool { return o.Code == code })
+}
+
+func or(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}
