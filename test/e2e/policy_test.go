@@ -23,7 +23,7 @@ func TestSoakPolicyChanges(t *testing.T) {
 
 	// policyInForce says what an answer may be: while a change is on its way, what the old or the new policy asks for.
 	var inForce policyInForce
-	m.apply(inForce.change(true))
+	m.apply(inForce.change(true, rand.New(rand.NewPCG(seed, seed))))
 	inForce.settled()
 
 	ctx, cancel := context.WithCancel(t.Context())
@@ -43,7 +43,7 @@ func TestSoakPolicyChanges(t *testing.T) {
 	random := rand.New(rand.NewPCG(seed, seed))
 	for i := range changes {
 		allowed := random.IntN(2) == 0
-		m.apply(inForce.change(allowed))
+		m.apply(inForce.change(allowed, random))
 		inForce.settled()
 		want := http.StatusForbidden
 		if allowed {
@@ -77,8 +77,24 @@ type period struct {
 	allow, forbid bool
 }
 
-// change begins a change and returns its YAML. Both ways of denying are used: an explicit deny, and no allow.
-func (p *policyInForce) change(allowed bool) string {
+// The ways in which a permission may say yes or no to GET / of the client.
+var (
+	permits = []string{
+		"allow: [{spiffeID: {type: Exact, value: %[1]q}}]",
+		"allow: [{spiffeID: {type: Prefix, value: %[2]q}}]",
+		"allow: [{methods: [POST]}, {methods: [GET], paths: [{type: Prefix, value: /}]}]",
+		"{allow: [{spiffeID: {type: Exact, value: %[1]q}}], deny: [{paths: [{type: Prefix, value: /admin}]}, {methods: [DELETE]}]}",
+	}
+	refuses = []string{
+		"allow: [{methods: [POST]}]",
+		"allow: [{spiffeID: {type: Exact, value: %[3]q}}]",
+		"deny: [{spiffeID: {type: Exact, value: %[1]q}}]",
+		"{allow: [{spiffeID: {type: Prefix, value: %[2]q}}], deny: [{paths: [{type: Exact, value: /}]}]}",
+	}
+)
+
+// change begins a change and returns its YAML.
+func (p *policyInForce) change(allowed bool, random *rand.Rand) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	either := period{from: time.Now(), allow: true, forbid: true}
@@ -88,20 +104,32 @@ func (p *policyInForce) change(allowed bool) string {
 	}
 	never := either.from.Add(24 * time.Hour) // until settled says when
 	p.periods = append(p.periods, either, period{from: never, allow: allowed, forbid: !allowed})
-	list := "allow"
-	if !allowed {
-		list = "deny"
+	rules := refuses
+	if allowed {
+		rules = permits
 	}
+	rule := rules[random.IntN(len(rules))]
+	if !strings.HasPrefix(rule, "{") {
+		rule = "{" + rule + "}"
+	}
+	rule = fmt.Sprintf(rule+"%.0[1]s%.0[2]s%.0[3]s", spiffeID("default", "client"), spiffeID("default", ""), spiffeID("default", "nobody"))
 	return fmt.Sprintf(`apiVersion: hauberk.io/v1alpha1
 kind: MeshTrafficPermission
 metadata: {name: random}
 spec:
   targetRef: {kind: Dataplane, labels: {hauberk.io/service: server}}
   rules:
-  - default:
-      %s:
-      - spiffeID: {type: Exact, value: %q}
-`, list, spiffeID("default", "client"))
+  - default: %s
+---
+# A change that no answer may show.
+apiVersion: hauberk.io/v1alpha1
+kind: MeshTimeout
+metadata: {name: random}
+spec:
+  to:
+  - targetRef: {kind: MeshService, name: server}
+    default: {http: {requestTimeout: %ds}}
+`, rule, 15+random.IntN(100))
 }
 
 // settled notes that the last change has been acknowledged by every proxy.

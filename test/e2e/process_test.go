@@ -50,7 +50,7 @@ func program(args ...string) *exec.Cmd {
 		panic(err)
 	}
 	cmd := exec.Command(exe, args...)
-	cmd.Env = append(os.Environ(), asHauberk+"=1", "GORACE=halt_on_error=1 exitcode=66")
+	cmd.Env = append(os.Environ(), asHauberk+"=1", "GORACE=halt_on_error=1 exitcode=66 atexit_sleep_ms=0")
 	// A child never outlives the test, even if that is killed.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	return cmd

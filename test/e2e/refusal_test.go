@@ -10,6 +10,8 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"fmt"
+	"io"
+	"log"
 	"math/big"
 	"net"
 	"net/http"
@@ -105,7 +107,7 @@ func TestWrongService(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	impostor := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "impostor") })}
+	impostor := &http.Server{ErrorLog: log.New(io.Discard, "", 0), Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "impostor") })}
 	go func() { _ = impostor.Serve(l) }()
 	t.Cleanup(func() { _ = impostor.Close() })
 

@@ -18,6 +18,7 @@ func TestSoakControlPlaneKilled(t *testing.T) {
 	client := m.sidecar(dataplane{service: "client", outbounds: []string{"server"}})
 	m.allow("default", "server", "client")
 	certs := client.adminGet("/certs")
+	generations := strings.Count(client.logs.String(), "configuration in force")
 
 	ctx, cancel := context.WithCancel(t.Context())
 	reused := &load{url: "http://" + client.outbound["server"] + "/", perSecond: 100}
@@ -37,11 +38,19 @@ func TestSoakControlPlaneKilled(t *testing.T) {
 	time.Sleep(35 * time.Second) // beyond the lease of 30 s, counted from the start: nobody may have been withdrawn
 	cancel()
 	wg.Wait()
+	for _, event := range []string{"svid issued", "withdrawn"} {
+		if log := m.control.logs.String(); strings.Contains(log, event) {
+			t.Errorf("the restarted control plane's log has %q\n%s", event, log)
+		}
+	}
 
 	reused.allGood(t, 5000)
 	fresh.allGood(t, 5000)
 	if now := client.adminGet("/certs"); now != certs {
 		t.Errorf("the client's certificate changed although it was still valid\nbefore: %s\nafter:  %s", certs, now)
+	}
+	if now := strings.Count(client.logs.String(), "configuration in force"); now != generations {
+		t.Errorf("the restart pushed %d new configurations to the client: an endpoint flapped\n%s", now-generations, client.logs.tail(30))
 	}
 	for _, service := range []string{"server-1", "server-2"} {
 		if out := m.hauberk("get", "dataplanes", service); !strings.Contains(out, service) {

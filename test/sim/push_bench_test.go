@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"google.golang.org/grpc"
@@ -15,9 +16,11 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"github.com/hauberk-mesh/hauberk/accel/keyprovider/software"
 	"github.com/hauberk-mesh/hauberk/api"
 	"github.com/hauberk-mesh/hauberk/api/resource"
 	"github.com/hauberk-mesh/hauberk/controlplane/discovery/dataplanes"
+	"github.com/hauberk-mesh/hauberk/controlplane/identity/ca"
 	"github.com/hauberk-mesh/hauberk/controlplane/ir"
 	"github.com/hauberk-mesh/hauberk/controlplane/resolve"
 	"github.com/hauberk-mesh/hauberk/controlplane/store"
@@ -66,6 +69,10 @@ func benchmarkPush(b *testing.B, n int, to string) {
 		return at
 	}
 	put(meshWithIdentity)
+	authority := ca.NewBuiltin(ca.Options{Store: s, Resources: resources, Keys: software.New(), Logger: log})
+	if err := authority.EnsureMesh(ctx, api.DefaultMesh); err != nil {
+		b.Fatal(err)
+	}
 
 	worlds := world.NewWatcher(s, registry, log)
 	work.Go(func() { _ = worlds.Run(ctx) })
@@ -107,7 +114,7 @@ func benchmarkPush(b *testing.B, n int, to string) {
 		}
 		work.Go(func() { _ = client.Run(ctx) })
 	}
-	for connected := 0; connected < n; {
+	for connected := 0; connected < n; time.Sleep(time.Millisecond) { // not what is measured
 		connected = 0
 		for _, p := range xds.Status(api.DefaultMesh) {
 			if p.Connected && p.Generation > 0 {
