@@ -7,7 +7,7 @@ VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo de
 LDFLAGS   := -s -w -X github.com/hauberk-mesh/hauberk/cli.buildVersion=$(VERSION)
 TESTFLAGS ?=
 
-.PHONY: help build demo test lint gen soak bench fuzz clean
+.PHONY: help build demo test root-test lint gen soak bench fuzz clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,6 +31,9 @@ cc:
 	  else \
 	    echo "make test needs a C compiler for the race detector: install your distribution's gcc and libc headers (Debian: apt-get install gcc libc6-dev)" >&2; exit 1; \
 	  fi; }
+
+root-test: ## the tests that need root: hosts as network namespaces
+	HAUBERK_ROOT_TESTS=1 $(GO) test -count=1 -timeout 10m -v -run TwoHosts ./test/e2e
 
 lint: ## gofmt, go vet, staticcheck
 	@unformatted=$$(git ls-files '*.go' | xargs gofmt -l); test -z "$$unformatted" || { echo "not gofmt'ed: $$unformatted" >&2; exit 1; }

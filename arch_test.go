@@ -260,8 +260,12 @@ func TestNoMutableState(t *testing.T) {
 	}
 }
 
+// packageVariables uses the parser's own resolution of names: it is exact within one file, which is all that is asked, and
+// needs no type checking.
+//
+//lint:ignore SA1019 see above
 func packageVariables(file *ast.File) map[*ast.Object]bool {
-	vars := map[*ast.Object]bool{}
+	vars := map[*ast.Object]bool{} //lint:ignore SA1019 see above
 	for _, d := range file.Decls {
 		if g, ok := d.(*ast.GenDecl); ok && g.Tok == token.VAR {
 			for _, s := range g.Specs {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,7 +28,17 @@ type Gate struct {
 	revocations *Revocations
 	zone        string
 	logger      *slog.Logger
+
+	mu   sync.Mutex // guards open
+	open map[dataplane]int
 }
+
+// dataplane names one in all meshes.
+type dataplane struct{ mesh, name string }
+
+// maxStreams is how many open streams one dataplane may have. It needs two; those of connections that have died without a
+// word stay until the transport finds out.
+const maxStreams = 64
 
 // GateOptions are what NewGate needs. All but Zone are required.
 type GateOptions struct {
@@ -42,7 +53,7 @@ func NewGate(o GateOptions) *Gate {
 	if o.Zone == "" {
 		o.Zone = api.DefaultZone
 	}
-	return &Gate{tokens: o.Tokens, revocations: o.Revocations, zone: o.Zone, logger: o.Logger}
+	return &Gate{tokens: o.Tokens, revocations: o.Revocations, zone: o.Zone, logger: o.Logger, open: map[dataplane]int{}}
 }
 
 // Unary is the interceptor of unary calls.
@@ -64,6 +75,10 @@ func (g *Gate) Stream() grpc.StreamServerInterceptor {
 		if err != nil {
 			return err
 		}
+		if !g.enter(dataplane{p.Mesh, p.Dataplane}) {
+			return status.Errorf(codes.ResourceExhausted, "dataplane %s has %d open streams: close some", p.Dataplane, maxStreams)
+		}
+		defer g.leave(dataplane{p.Mesh, p.Dataplane})
 		ctx, cancel := context.WithCancelCause(ctx)
 		defer cancel(nil)
 		guarded := &guardedStream{ServerStream: ss, ctx: ctx}
@@ -83,6 +98,25 @@ func (g *Gate) Stream() grpc.StreamServerInterceptor {
 			cancel(err)
 			return err
 		}
+	}
+}
+
+// enter counts a stream, unless the dataplane has too many.
+func (g *Gate) enter(d dataplane) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.open[d] >= maxStreams {
+		return false
+	}
+	g.open[d]++
+	return true
+}
+
+func (g *Gate) leave(d dataplane) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.open[d]--; g.open[d] == 0 {
+		delete(g.open, d)
 	}
 }
 

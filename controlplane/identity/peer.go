@@ -47,6 +47,12 @@ func peerOf(leaf *x509.Certificate, zone string) (Peer, error) {
 	if s.CommonName == "" || len(s.Organization) != 1 || s.SerialNumber == "" {
 		return Peer{}, fmt.Errorf("certificate of %s: its subject does not name dataplane, mesh and token", id)
 	}
+	// What issues a leaf keeps to RFC 5280 appendix A.1; a stranger need not, and what it says goes to the log.
+	for _, part := range append([]string{s.CommonName, s.Organization[0], s.SerialNumber}, s.OrganizationalUnit...) {
+		if len(part) > maxSubject {
+			return Peer{}, fmt.Errorf("certificate of %s: a part of its subject is longer than %d characters", id, maxSubject)
+		}
+	}
 	p := Peer{
 		Mesh:      s.Organization[0],
 		Dataplane: s.CommonName,
@@ -62,6 +68,12 @@ func peerOf(leaf *x509.Certificate, zone string) (Peer, error) {
 	return p, nil
 }
 
+// What a subject's part holds at most, and a SPIFFE ID (SPIFFE-ID section 2.4).
+const (
+	maxSubject  = 64
+	maxSPIFFEID = 2048
+)
+
 // leafID is the one SPIFFE ID of a workload's leaf (SPIFFE X509-SVID section 5.2).
 func leafID(leaf *x509.Certificate) (spiffeid.ID, error) {
 	if leaf.IsCA || leaf.KeyUsage&x509.KeyUsageCertSign != 0 {
@@ -69,6 +81,9 @@ func leafID(leaf *x509.Certificate) (spiffeid.ID, error) {
 	}
 	if len(leaf.URIs) != 1 {
 		return spiffeid.ID{}, fmt.Errorf("certificate has %d URI SANs instead of one SPIFFE ID", len(leaf.URIs))
+	}
+	if len(leaf.URIs[0].String()) > maxSPIFFEID {
+		return spiffeid.ID{}, fmt.Errorf("certificate has a URI SAN of more than %d bytes", maxSPIFFEID)
 	}
 	id, err := spiffeid.FromURI(leaf.URIs[0])
 	if err != nil {

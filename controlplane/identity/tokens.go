@@ -160,8 +160,8 @@ func (t *Tokens) checkDataplane(ctx context.Context, c *DataplaneClaims) error {
 	}
 	// The subject of a leaf holds at most 64 characters in each of these (RFC 5280 appendix A.1).
 	for what, s := range map[string]string{"mesh": c.Mesh, "dataplane": c.Dataplane, "service": c.Service} {
-		if len(s) > 64 {
-			return fmt.Errorf("%s name %q is longer than the 64 characters that a certificate's subject holds", what, s)
+		if len(s) > maxSubject {
+			return fmt.Errorf("%s name %q is longer than the %d characters that a certificate's subject holds", what, s, maxSubject)
 		}
 	}
 	if _, err := t.resources.Get(ctx, api.Key{Kind: "Mesh", Name: c.Mesh}); err != nil {

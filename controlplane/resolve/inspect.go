@@ -1,7 +1,12 @@
 package resolve
 
 import (
+	"fmt"
+	"slices"
+	"strings"
+
 	"github.com/hauberk-mesh/hauberk/api"
+	"github.com/hauberk-mesh/hauberk/api/resource"
 	"github.com/hauberk-mesh/hauberk/controlplane/ir"
 	"github.com/hauberk-mesh/hauberk/controlplane/world"
 	"github.com/hauberk-mesh/hauberk/policy"
@@ -31,6 +36,9 @@ func (r *Resolver) Explain(m *world.Mesh, p *ir.Proxy) []policy.Contribution {
 func (r *Resolver) Warnings(m *world.Mesh, applied []*api.Resource) []string {
 	var all []string
 	for _, res := range applied {
+		if svc, ok := res.Spec.(*resource.MeshService); ok {
+			all = append(all, unproven(m, res.Metadata.Name, svc)...)
+		}
 		pol := r.policy(res.Kind)
 		if pol == nil {
 			continue
@@ -53,6 +61,22 @@ func (r *Resolver) Warnings(m *world.Mesh, applied []*api.Resource) []string {
 		all = append(all, warner.Warnings(res, proxies)...)
 	}
 	return all
+}
+
+// unproven names the dataplanes that a service selects and does not get: see world.Serves.
+func unproven(m *world.Mesh, name string, svc *resource.MeshService) []string {
+	var names []string
+	for _, d := range m.Dataplanes {
+		if svc.Selector.DataplaneLabels.Matches(d.Resource.Metadata.Labels) && !world.Serves(name, svc, d) {
+			names = append(names, d.Name)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	slices.Sort(names)
+	return []string{fmt.Sprintf("MeshService/%s selects %s by labels that a proxy can give itself, and does not get them: "+
+		"select by %s or %s too, or list their identities", name, strings.Join(names, ", "), api.LabelService, api.LabelWorkload)}
 }
 
 func (r *Resolver) policy(kind string) policy.Policy {

@@ -97,8 +97,18 @@ func TestSharing(t *testing.T) {
 
 func TestInspectAndWarnings(t *testing.T) {
 	w := newWorlds(t)
-	w.apply(dataplane("redis", 1))
+	w.apply(dataplane("redis", 1) + `---
+apiVersion: hauberk.io/v1alpha1
+kind: Dataplane
+metadata: {name: thief, labels: {hauberk.io/origin: dataplane, app: payments}}
+spec: {address: 10.0.0.9}
+`)
 	docs := w.decode(`
+apiVersion: hauberk.io/v1alpha1
+kind: MeshService
+metadata: {name: payments}
+spec: {selector: {dataplaneLabels: {matchLabels: {app: payments}}}, ports: [{port: 80, targetPort: http}]}
+---
 apiVersion: hauberk.io/v1alpha1
 kind: MeshTrafficPermission
 metadata: {name: x}
@@ -127,13 +137,14 @@ spec: {rules: [{default: {mode: Permissive}}]}
 		t.Error(diff)
 	}
 	want := []string{
+		"MeshService/payments selects thief by labels that a proxy can give itself, and does not get them: select by hauberk.io/service or hauberk.io/workload too, or list their identities",
 		"MeshTrafficPermission/x#rules[0].allow[0] lists methods or paths and so never allows anything on inbound|tcp of dataplane redis-1, which is tcp: write an entry without them for it",
 		"MeshTLS/nobody is for no dataplane that is there now: see its targetRef",
 	}
 	if diff := cmp.Diff(want, resolve.New(all.Policies()).Warnings(w.mesh(), docs)); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]string{"redis-1"}, resolve.AffectedBy(w.mesh(), docs[0])); diff != "" {
+	if diff := cmp.Diff([]string{"redis-1", "thief"}, resolve.AffectedBy(w.mesh(), docs[1])); diff != "" {
 		t.Error(diff)
 	}
 }

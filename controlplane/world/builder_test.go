@@ -461,3 +461,50 @@ func TestCheckRegistration(t *testing.T) {
 		}
 	}
 }
+
+// A token buys one service, and nothing else can be had with it: a label that a proxy gives itself makes it no server of a
+// service that somebody else is.
+func TestLabelsOfAProxyBuyNoService(t *testing.T) {
+	registered := func(name, labels string) string {
+		return doc("Dataplane", name, "hauberk.io/origin: dataplane, "+labels,
+			"{address: 10.0.0.9, inbounds: [{name: http, port: 80, protocol: http}]}")
+	}
+	for name, c := range map[string]struct {
+		selector, identities string
+		thief, owner         bool // serve
+	}{
+		"by a free label":          {"app: payments", "", false, true}, // the owner has the service's own label
+		"by the service, too":      {"hauberk.io/service: payments, app: payments", "", false, true},
+		"by the workload":          {"hauberk.io/workload: payments, app: payments", "", false, false},
+		"with identities":          {"app: payments", "identities: [{type: SpiffeID, value: 'spiffe://default.default.mesh.local/workload/payments'}]", false, true},
+		"with the thief's, wanted": {"app: payments", "identities: [{type: SpiffeID, value: 'spiffe://default.default.mesh.local/workload/cart'}]", true, false},
+		"by the thief's service":   {"hauberk.io/service: cart, app: payments", "", true, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			f.apply(meshDoc("default") + identityDoc())
+			service := doc("MeshService", "payments", "", "{selector: {dataplaneLabels: {matchLabels: {"+c.selector+"}}}, ports: [{port: 80, targetPort: http}], "+c.identities+"}")
+			proxies := registered("thief", "hauberk.io/service: cart, app: payments") + registered("owner", "hauberk.io/service: payments, app: payments")
+			check := func(when string) {
+				t.Helper()
+				got := map[string]bool{}
+				s := f.mesh().Services["payments"]
+				for _, e := range s.Ports[0].Endpoints.List {
+					got[e.Dataplane] = true
+				}
+				if got["thief"] != c.thief || got["owner"] != c.owner {
+					t.Errorf("%s: the servers are %v", when, got)
+				}
+				if id := "spiffe://default.default.mesh.local/workload/cart"; !c.thief && strings.Contains(fmt.Sprint(s.Identities), id) {
+					t.Errorf("%s: the service's identities are %v", when, s.Identities)
+				}
+			}
+			f.apply(service)
+			f.apply(proxies)
+			check("proxies last")
+			f.delete("MeshService", "default", "payments")
+			f.apply(service)
+			check("service last")
+		})
+	}
+}

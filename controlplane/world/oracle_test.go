@@ -104,6 +104,9 @@ func randomResource(r *rand.Rand) *api.Resource {
 				res.Metadata.Labels[label] = pick(r, "a", "b", "c")
 			}
 		}
+		if r.IntN(2) == 0 {
+			res.Metadata.Labels[api.LabelOrigin] = api.OriginDataplane
+		}
 		d := &resource.Dataplane{Address: pick(r, "10.0.0.1", "10.0.0.2", "10.0.0.3")}
 		for range r.IntN(3) {
 			d.Inbounds = append(d.Inbounds, resource.Inbound{
@@ -122,9 +125,9 @@ func randomResource(r *rand.Rand) *api.Resource {
 		res.Spec = i
 	case kindService:
 		s := &resource.MeshService{Ports: []resource.ServicePort{{Port: 80, TargetPort: pick(r, "http", "x")}, {Port: 90, TargetPort: "tcp", AppProtocol: pick(r, "", "http")}}}
-		s.Selector.DataplaneLabels.MatchLabels = map[string]string{pick(r, "app", "version"): pick(r, "a", "b")}
+		s.Selector.DataplaneLabels.MatchLabels = map[string]string{pick(r, "app", "version", api.LabelService): pick(r, "a", "b")}
 		if r.IntN(3) == 0 {
-			s.Identities = []resource.ServiceIdentity{{Type: "SpiffeID", Value: "spiffe://x/y"}}
+			s.Identities = []resource.ServiceIdentity{{Type: "SpiffeID", Value: pick(r, "spiffe://x/y", "spiffe://m1.default.mesh.local/workload/a")}}
 		}
 		res.Spec = s
 	case kindIdentity:

@@ -187,7 +187,7 @@ func (s *step) changed(name string, was, is *Dataplane, consumers *consumers) {
 		}
 	}
 	for service, e := range s.explicit {
-		join(service, is != nil && e.Selector.DataplaneLabels.Matches(is.Resource.Metadata.Labels))
+		join(service, is != nil && Serves(service, e, is))
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/hauberk-mesh/hauberk/api"
 	"github.com/hauberk-mesh/hauberk/api/resource"
 )
 
@@ -42,12 +43,34 @@ func (s *step) choose(name string) map[string]bool {
 	members := map[string]bool{}
 	explicit := s.explicit[name]
 	for _, d := range s.next.Dataplanes {
-		if explicit != nil && explicit.Selector.DataplaneLabels.Matches(d.Resource.Metadata.Labels) ||
+		if explicit != nil && Serves(name, explicit, d) ||
 			explicit == nil && d.Service == name {
 			members[d.Name] = true
 		}
 	}
 	return members
+}
+
+// Serves tells whether an explicit service has a dataplane among its servers.
+//
+// Labels that a proxy has sent with its registration are its own word, but for those that its certificate proves (service,
+// workload). A selector that asks for none of these would let every proxy of the mesh join the service, be sent its
+// requests and have its identity counted among the service's. So such a proxy serves only what its certificate entitles it
+// to. What a user applied is taken as it is.
+func Serves(service string, e *resource.MeshService, d *Dataplane) bool {
+	labels, want := d.Resource.Metadata.Labels, e.Selector.DataplaneLabels
+	if !want.Matches(labels) {
+		return false
+	}
+	if labels[api.LabelOrigin] != api.OriginDataplane {
+		return true
+	}
+	if len(e.Identities) > 0 {
+		return slices.ContainsFunc(e.Identities, func(id resource.ServiceIdentity) bool { return id.Value == d.SPIFFEID })
+	}
+	_, byService := want.MatchLabels[api.LabelService]
+	_, byWorkload := want.MatchLabels[api.LabelWorkload]
+	return byService || byWorkload || d.Service == service
 }
 
 // makeService returns was itself if nothing changed, nil if there is no such service, and keeps the Endpoints of ports whose

@@ -134,6 +134,7 @@ func New(o Options) (*Client, error) {
 		o.Logger = slog.Default()
 	}
 	c := &Client{opts: o, log: o.Logger, types: Types(), state: newState(), status: Status{Since: time.Now()}}
+	c.state.Node = o.Node.GetId()
 	c.node = proto.Clone(o.Node).(*core.Node)
 	if c.node.Metadata == nil {
 		c.node.Metadata = &structpb.Struct{}
@@ -176,8 +177,13 @@ func (c *Client) Run(ctx context.Context) error {
 	return nil
 }
 
-// restore hands a kept state to the Handler.
+// restore hands a kept state to the Handler. Another proxy's, from a directory that changed hands, would put that one's
+// listeners, permission and trust in force.
 func (c *Client) restore(ctx context.Context, s *State) {
+	if s.Node != "" && s.Node != c.node.GetId() {
+		c.log.Warn("kept configuration is another proxy's and was dropped", "node", s.Node, "this", c.node.GetId())
+		return
+	}
 	u := &Update{Generation: s.Generation, Resources: s.Resources, Changed: map[string][]string{}, Removed: map[string][]string{}}
 	for typeURL, byName := range s.Resources {
 		if len(byName) > 0 {

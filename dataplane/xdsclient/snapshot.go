@@ -16,9 +16,10 @@ import (
 // The kept form of a State is
 //
 //	magic      8 bytes   "hauberkX"
-//	format     1 byte    1
+//	format     1 byte    2
 //	checksum  32 bytes   SHA-256 of all that follows
 //	generation uvarint
+//	node       uvarint length, then as many bytes
 //	then, for each type that has resources, sorted by URL:
 //	  length   uvarint
 //	  message  a DeltaDiscoveryResponse with type_url and resources, sorted by name
@@ -27,12 +28,14 @@ import (
 // the directory's mode does.
 const (
 	snapshotMagic  = "hauberkX"
-	snapshotFormat = 1
+	snapshotFormat = 2
 )
 
 // Marshal returns the state as bytes. Equal states have equal bytes.
 func (s *State) Marshal() []byte {
 	body := binary.AppendUvarint(nil, s.Generation)
+	body = binary.AppendUvarint(body, uint64(len(s.Node)))
+	body = append(body, s.Node...)
 	for _, typeURL := range sortedKeys(s.Resources) {
 		if len(s.Resources[typeURL]) == 0 {
 			continue
@@ -83,21 +86,24 @@ func readBody(body []byte) (*State, error) {
 	if n <= 0 {
 		return nil, errors.New("kept configuration: no generation")
 	}
-	body = body[n:]
+	node, body, err := field(body[n:])
+	if err != nil {
+		return nil, err
+	}
 	e := newState().edit(generation)
+	e.next.Node = string(node)
 	for len(body) > 0 {
-		size, n := binary.Uvarint(body)
-		if n <= 0 || size > uint64(len(body)-n) {
-			return nil, errors.New("kept configuration: a message is longer than the file")
+		var message []byte
+		if message, body, err = field(body); err != nil {
+			return nil, err
 		}
 		var m discovery.DeltaDiscoveryResponse
-		if err := proto.Unmarshal(body[n:n+int(size)], &m); err != nil {
+		if err := proto.Unmarshal(message, &m); err != nil {
 			return nil, fmt.Errorf("kept configuration: %w", err)
 		}
 		if err := checkResponse(&m); err != nil {
 			return nil, fmt.Errorf("kept configuration: %w", err)
 		}
-		body = body[n+int(size):]
 		if !slices.Contains(Types(), m.GetTypeUrl()) {
 			continue // kept by another version, which knew more types
 		}
@@ -107,4 +113,14 @@ func readBody(body []byte) (*State, error) {
 	}
 	s, _ := e.done()
 	return s, nil
+}
+
+// field cuts off what begins with its length.
+func field(body []byte) (value, rest []byte, err error) {
+	size, n := binary.Uvarint(body)
+	if n <= 0 || size > uint64(len(body)-n) {
+		return nil, nil, errors.New("kept configuration: a part is longer than the file")
+	}
+	end := n + int(size)
+	return body[n:end], body[end:], nil
 }

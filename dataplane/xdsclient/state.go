@@ -11,6 +11,8 @@ import (
 type State struct {
 	// Generation is the control plane's; zero under one that has none.
 	Generation uint64
+	// Node is whose configuration it is (node.id); empty where nobody said.
+	Node string
 	// Resources and Versions are by type URL and name, and have the same keys.
 	Resources map[string]map[string]*anypb.Any
 	Versions  map[string]map[string]string
@@ -34,7 +36,7 @@ type edit struct {
 func (s *State) edit(generation uint64) *edit {
 	return &edit{
 		base:    s,
-		next:    &State{Generation: generation, Resources: maps.Clone(s.Resources), Versions: maps.Clone(s.Versions)},
+		next:    &State{Generation: generation, Node: s.Node, Resources: maps.Clone(s.Resources), Versions: maps.Clone(s.Versions)},
 		copied:  map[string]bool{},
 		changed: map[string]map[string]bool{},
 		removed: map[string]map[string]bool{},

@@ -26,6 +26,7 @@ func sampleState() *State {
 		}
 	}
 	s, _ := e.done()
+	s.Node = "default/cart-1"
 	return s
 }
 
@@ -60,8 +61,8 @@ func TestRestoreRefusesDamage(t *testing.T) {
 		}
 	}
 	newer := bytes.Clone(good)
-	newer[len(snapshotMagic)] = 2
-	if _, err := Restore(newer); err == nil || !strings.Contains(err.Error(), "format 2, this version reads 1") {
+	newer[len(snapshotMagic)] = 3
+	if _, err := Restore(newer); err == nil || !strings.Contains(err.Error(), "format 3, this version reads 2") {
 		t.Errorf("%v", err)
 	}
 }

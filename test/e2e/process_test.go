@@ -25,8 +25,12 @@ type process struct {
 // start runs hauberk with args until the test ends, or until stop or kill.
 func start(t *testing.T, name string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, name: name, logs: &logBuffer{}, done: make(chan struct{})}
-	p.cmd = program(args...)
+	return startCommand(t, name, program(args...))
+}
+
+func startCommand(t *testing.T, name string, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{t: t, name: name, logs: &logBuffer{}, done: make(chan struct{}), cmd: cmd}
 	p.cmd.Stdout, p.cmd.Stderr = p.logs, p.logs
 	if err := p.cmd.Start(); err != nil {
 		t.Fatalf("start %s: %v", name, err)

@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
@@ -12,8 +13,13 @@ import (
 	"github.com/hauberk-mesh/hauberk/controlplane/xds/translate"
 )
 
-// maxNames bounds what one client can make us remember.
-const maxNames = 500_000
+// What one client can make us remember: names in all, the length of each and of its version, and responses to subscriptions
+// that it has not answered. None of our names and versions comes near.
+const (
+	maxNames       = 200_000
+	maxNameLength  = 1 << 10
+	maxOutstanding = 1_000
+)
 
 // conversation is the protocol's state on one stream, without the stream: requests and snapshots go in, responses come
 // out. It belongs to one goroutine.
@@ -76,7 +82,7 @@ func (v *conversation) ready() bool {
 		return false
 	}
 	for _, t := range v.expected {
-		if v.subs[t] == nil && served(t) {
+		if v.subs[t] == nil {
 			return false
 		}
 	}
@@ -98,6 +104,9 @@ func (v *conversation) request(req *discovery.DeltaDiscoveryRequest) ([]*discove
 		v.counters.unknownTypes.Add(1)
 		return nil, nil, nil
 	}
+	if err := checkNames(req); err != nil {
+		return nil, nil, err
+	}
 	v.answer(req)
 	out, err := v.subscribe(req)
 	if err != nil {
@@ -105,6 +114,19 @@ func (v *conversation) request(req *discovery.DeltaDiscoveryRequest) ([]*discove
 	}
 	more, end := v.proceed()
 	return append(out, more...), end, nil
+}
+
+// checkNames refuses names and versions that cannot be ours before any of them is kept.
+func checkNames(req *discovery.DeltaDiscoveryRequest) error {
+	long := func(s string) bool { return len(s) > maxNameLength }
+	bad := slices.ContainsFunc(req.GetResourceNamesSubscribe(), long)
+	for name, version := range req.GetInitialResourceVersions() {
+		bad = bad || long(name) || long(version)
+	}
+	if bad {
+		return status.Errorf(codes.InvalidArgument, "a resource's name or version has more than %d bytes", maxNameLength)
+	}
+	return nil
 }
 
 // answer takes the ACK or NACK that a request may carry.
@@ -163,6 +185,9 @@ func (v *conversation) subscribe(req *discovery.DeltaDiscoveryRequest) ([]*disco
 	}
 	if total > maxNames {
 		return nil, status.Errorf(codes.ResourceExhausted, "the stream names %d resources: at most %d are taken", total, maxNames)
+	}
+	if len(v.outstanding) > maxOutstanding {
+		return nil, status.Errorf(codes.ResourceExhausted, "%d responses were not answered: acknowledge them before you ask for more", len(v.outstanding))
 	}
 	if a.nothing() {
 		return nil, nil

@@ -1,16 +1,21 @@
 package server
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
 	"strings"
 	"testing"
 
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"github.com/google/go-cmp/cmp"
 	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/hauberk-mesh/hauberk/controlplane/store"
 	"github.com/hauberk-mesh/hauberk/controlplane/xds/translate"
@@ -287,5 +292,58 @@ func TestPrintable(t *testing.T) {
 		if got := printable(in); got != want {
 			t.Errorf("%q: %q", in, got)
 		}
+	}
+}
+
+// What a client says and never answers is not kept for ever.
+func TestAClientCannotMakeUsRemember(t *testing.T) {
+	long := strings.Repeat("x", maxNameLength+1)
+	for name, req := range map[string]*discovery.DeltaDiscoveryRequest{
+		"name":            {ResourceNamesSubscribe: []string{long}},
+		"initial name":    {InitialResourceVersions: map[string]string{long: "1"}},
+		"initial version": {InitialResourceVersions: map[string]string{"a": long}},
+	} {
+		v := newConversation(hello{}, newCounters())
+		req.TypeUrl = translate.TypeEndpoints
+		if _, _, err := v.request(req); status.Code(err) != codes.InvalidArgument {
+			t.Errorf("a long %s: %v", name, err)
+		}
+		if len(v.subs) != 0 {
+			t.Errorf("a long %s is kept", name)
+		}
+	}
+
+	v := newConversation(hello{}, newCounters())
+	v.start(1, translate.Snapshot{})
+	for i := 0; ; i++ {
+		_, _, err := v.request(&discovery.DeltaDiscoveryRequest{TypeUrl: translate.TypeEndpoints, ResourceNamesSubscribe: []string{"none"}})
+		if status.Code(err) == codes.ResourceExhausted {
+			break
+		}
+		if err != nil || i > 2*maxOutstanding {
+			t.Fatalf("after %d subscriptions without an answer: %v, %d outstanding", i, err, len(v.outstanding))
+		}
+	}
+}
+
+// The list of types is as long as its sender likes; what is kept of it is not.
+func TestTypesOfANodeAreBounded(t *testing.T) {
+	s := &Server{opts: Options{Peer: func(context.Context) (Peer, bool) { return Peer{Mesh: "m", Dataplane: "d"}, true }}}
+	types := &structpb.ListValue{}
+	for i := range 1000 {
+		types.Values = append(types.Values, structpb.NewStringValue("none"), structpb.NewStringValue(translate.Types()[i%6]))
+	}
+	h, err := s.identify(context.Background(), &core.Node{
+		Id: "m/d", UserAgentName: ourUserAgent,
+		Metadata: &structpb.Struct{Fields: map[string]*structpb.Value{
+			metadataDataplane: structpb.NewStringValue(`{"kind": "Dataplane", "metadata": {"name": "d", "labels": {"hauberk.io/mesh": "m"}}}`),
+			metadataTypes:     structpb.NewListValue(types),
+		}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(translate.Types(), h.Types); d != "" {
+		t.Error(d)
 	}
 }

@@ -130,6 +130,23 @@ func (w *worlds) change(mesh string, edit func(m *world.Mesh, c *world.Change)) 
 	return u.New.Generation
 }
 
+// remove makes the next world, without the mesh.
+func (w *worlds) remove(mesh string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	u := &world.Update{
+		Old: w.current, New: &world.World{Generation: w.current.Generation + 1, Meshes: maps.Clone(w.current.Meshes)},
+		Changed: map[string]*world.Change{mesh: {MeshWide: true}},
+	}
+	delete(u.New.Meshes, mesh)
+	w.current = u.New
+	close(w.next)
+	w.next = make(chan struct{})
+	for _, s := range w.subs {
+		s <- u
+	}
+}
+
 func cloneMap[M ~map[K]V, K comparable, V any](m M) M {
 	if m == nil {
 		return M{}

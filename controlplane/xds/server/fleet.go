@@ -113,7 +113,7 @@ func (f *fleet) advance(u *world.Update, affected map[string]map[string]bool) {
 		}
 	}
 	f.become(u.New)
-	for mesh := range affected {
+	for mesh := range u.Changed { // also one that is gone, for whose proxies nobody is to wait any more
 		f.lookAgain(mesh)
 	}
 }
@@ -144,8 +144,8 @@ func (f *fleet) forget(mesh string) {
 
 // lookAgain re-examines whom the waiters of a mesh still wait for: a dataplane may have left it. f.mu is held.
 func (f *fleet) lookAgain(mesh string) {
-	m := f.mesh(mesh)
-	if len(m.waiters) == 0 {
+	m := f.meshes[mesh]
+	if m == nil || len(m.waiters) == 0 {
 		return
 	}
 	for _, p := range m.proxies {

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"slices"
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"google.golang.org/grpc/codes"
@@ -59,7 +60,10 @@ func (s *Server) identify(ctx context.Context, node *core.Node) (hello, error) {
 			return hello{}, status.Errorf(codes.InvalidArgument, "node.metadata has no %q: put the Dataplane there, as JSON", metadataDataplane)
 		}
 		for _, v := range metadata[metadataTypes].GetListValue().GetValues() {
-			h.Types = append(h.Types, v.GetStringValue())
+			// Others are none of ours to wait for, and the list is as long as its sender likes.
+			if t := v.GetStringValue(); served(t) && !slices.Contains(h.Types, t) {
+				h.Types = append(h.Types, t)
+			}
 		}
 	}
 	return h, nil

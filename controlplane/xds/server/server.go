@@ -187,12 +187,20 @@ func (s *Server) StreamAggregatedResources(discovery.AggregatedDiscoveryService_
 		"the state-of-the-world variant of xDS is not served here: use delta (api_type: DELTA_GRPC, method DeltaAggregatedResources)")
 }
 
+// maxStreams is of one connection, on which a proxy has three calls at most.
+const maxStreams = 64
+
 // GRPCOptions are the transport's settings that proxies count on: pings of theirs every 10 seconds are no offence, the
-// server finds dead connections by itself, and a client may tell the versions of many resources in one message.
+// server finds dead connections by itself, and a client may tell the versions of many resources in one message. A stranger
+// can hold no connection without a call on it, nor any number of calls on one connection: each may buffer a whole message
+// before anybody has asked who is calling.
 func GRPCOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 20 * time.Second, Timeout: 10 * time.Second}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			Time: 20 * time.Second, Timeout: 10 * time.Second, MaxConnectionIdle: 2 * time.Minute,
+		}),
+		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.MaxRecvMsgSize(16 << 20),
 	}
 }

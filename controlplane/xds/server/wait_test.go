@@ -128,3 +128,32 @@ func TestWaitForAGenerationThatNeverComes(t *testing.T) {
 		t.Errorf("%v %+v", err, got)
 	}
 }
+
+// Nobody waits for the proxies of a mesh that was deleted meanwhile: they keep what they have.
+func TestWaitEndsWithItsMesh(t *testing.T) {
+	p := newPlane(t, shop(1))
+	leave := make(chan struct{})
+	defer close(leave)
+	p.connectWith(server.Peer{Mesh: "default", Dataplane: "frontend-0", Service: "frontend", Workload: "frontend"},
+		func(u *xdsclient.Update) error {
+			if policyOf(u) == "slow" {
+				<-leave
+			}
+			return nil
+		})
+	p.connected("frontend-0")
+	g := p.worlds.change("default", setPolicy("slow"))
+	eventually(t, "it is sent", func() bool { return p.status("frontend-0").SentGeneration == g })
+	result := make(chan error, 1)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	go func() {
+		_, err := p.server().Wait(ctx, "default", g)
+		result <- err
+	}()
+	eventually(t, "somebody waits", func() bool { return server.Waiting(p.server(), "default") == 1 })
+	p.worlds.remove("default")
+	if err := <-result; err != nil {
+		t.Error(err)
+	}
+}
