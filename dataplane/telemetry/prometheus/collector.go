@@ -205,8 +205,8 @@ func istio(k telemetry.Labels) []string {
 	source, destination := text(k.Source), text(k.Destination)
 	return []string{
 		reporter,
-		source, "unknown", principal(k.SourceID), source, source,
-		destination, "unknown", principal(k.DestinationID), destination,
+		source, "unknown", text(k.SourceID), source, source,
+		destination, "unknown", text(k.DestinationID), destination,
 		destination, destination, "unknown", destination,
 		k.Protocol, strconv.Itoa(k.Status), k.Flags, security,
 	}
@@ -217,15 +217,6 @@ func text(s string) string {
 		return "unknown"
 	}
 	return s
-}
-
-// principal is a SPIFFE ID as Istio writes it, without the scheme.
-func principal(id string) string {
-	const scheme = "spiffe://"
-	if len(id) > len(scheme) && id[:len(scheme)] == scheme {
-		id = id[len(scheme):]
-	}
-	return text(id)
 }
 
 func yes(b bool) float64 {

@@ -55,9 +55,9 @@ func TestScrape(t *testing.T) {
 		},
 		Dropped: map[string]func() uint64{"access_log": func() uint64 { return 9 }},
 	})
-	common := `destination_app="cart",destination_canonical_service="cart",destination_principal="m/workload/cart",destination_service="cart",` +
+	common := `destination_app="cart",destination_canonical_service="cart",destination_principal="spiffe://m/workload/cart",destination_service="cart",` +
 		`destination_service_name="cart",destination_service_namespace="unknown",destination_workload="cart",destination_workload_namespace="unknown",`
-	frontend := `source_app="frontend",source_canonical_service="frontend",source_principal="m/workload/frontend",source_workload="frontend",source_workload_namespace="unknown"`
+	frontend := `source_app="frontend",source_canonical_service="frontend",source_principal="spiffe://m/workload/frontend",source_workload="frontend",source_workload_namespace="unknown"`
 	for _, want := range []string{
 		`istio_requests_total{connection_security_policy="mutual_tls",` + common + `reporter="source",request_protocol="http",response_code="200",response_flags="-",` + frontend + `} 1`,
 		`istio_requests_total{connection_security_policy="mutual_tls",` + common + `reporter="destination",request_protocol="http",response_code="403",response_flags="UAEX",` + frontend + `} 1`,
