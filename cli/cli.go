@@ -119,7 +119,11 @@ func unknown(cmd *cobra.Command, word string) error {
 	if near := cmd.SuggestionsFor(word); len(near) > 0 {
 		return usagef("unknown command %q for %q: did you mean %s?", word, cmd.CommandPath(), near[0])
 	}
-	return usagef("unknown command %q for %q: it has %s", word, cmd.CommandPath(), names(cmd.Commands()))
+	has := names(cmd.Commands())
+	if has == "" {
+		has = "none"
+	}
+	return usagef("unknown command %q for %q: it has %s", word, cmd.CommandPath(), has)
 }
 
 func names(verbs []*cobra.Command) string {

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"net"
 
 	"github.com/spf13/cobra"
 
@@ -37,6 +38,11 @@ func (p *program) controlPlaneRun() *cobra.Command {
 	return p.verb(cmd, func(ctx context.Context, _ []string) error {
 		if cfg.Store != controlplane.StoreBolt && cfg.Store != controlplane.StoreMemory {
 			return usagef("--store %q: write bolt or memory", cfg.Store)
+		}
+		for flag, addr := range map[string]string{"--api-addr": cfg.APIAddr, "--xds-addr": cfg.XDSAddr} {
+			if _, _, err := net.SplitHostPort(addr); err != nil {
+				return usagef("%s %q: write host:port, as 127.0.0.1:5681", flag, addr)
+			}
 		}
 		cfg.DataDir, cfg.Keys, cfg.Logger = p.expand(cfg.DataDir), software.New(), logs.logger(p.stderr)
 		cp, err := controlplane.New(cfg)

@@ -44,5 +44,5 @@ func (p *program) edges() *cobra.Command {
 }
 
 func windowFlag(cmd *cobra.Command) *time.Duration {
-	return cmd.Flags().Duration("window", 0, "only the last so much time, as 1m (default: since the control plane started)")
+	return cmd.Flags().Duration("window", 0, "only the last so much time, at most 1m (default: since the control plane started)")
 }

@@ -133,6 +133,10 @@ func columns(kind api.Kind) (header []any, cells func(*api.Resource) []any) {
 		return []any{"NAME", "TRUST DOMAIN"}, func(r *api.Resource) []any {
 			return []any{r.Metadata.Name, r.Spec.(*resource.MeshTrust).TrustDomain}
 		}
+	case "IdentityRevocation": // its name is a hash
+		return []any{"NAME", "SPIFFE ID"}, func(r *api.Resource) []any {
+			return []any{r.Metadata.Name, r.Spec.(*resource.IdentityRevocation).SpiffeID}
+		}
 	case "Token":
 		return []any{"NAME", "TYPE", "FOR", "EXPIRES", "REVOKED"}, tokenCells
 	default:

@@ -31,7 +31,12 @@ func (p *program) stat() *cobra.Command {
 			return p.print(*out, s, func(w io.Writer) {
 				row(w, "SERVICE", "READY", "SUCCESS", "REQUESTS", "ERRORS", "DENIED", "RPS", "P50 MS", "P90 MS", "P99 MS", "SECURED")
 				for _, r := range s.Services {
-					row(w, r.Service, fmt.Sprintf("%d/%d", r.Ready, r.Dataplanes), percent(r.SuccessRate), r.Requests, r.Errors, r.Denied,
+					ready := fmt.Sprintf("%d/%d", r.Ready, r.Dataplanes)
+					if r.Requests == 0 {
+						row(w, r.Service, ready, "-", 0, 0, 0, "-", "-", "-", "-", "-")
+						continue
+					}
+					row(w, r.Service, ready, percent(r.SuccessRate), r.Requests, r.Errors, r.Denied,
 						ms(r.RPS), ms(r.P50), ms(r.P90), ms(r.P99), percent(r.SecuredShare))
 				}
 			})

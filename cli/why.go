@@ -54,7 +54,11 @@ func verdict(w io.Writer, a *why.Answer) {
 	}
 	switch a.Verdict {
 	case why.Allow:
-		fmt.Fprintf(w, "%s: ALLOWED by %s\n", plain(call), plain(a.Rule))
+		but := ""
+		if len(a.Obstacles) > 0 {
+			but = ", but see below" // allowed is not yet arrived
+		}
+		fmt.Fprintf(w, "%s: ALLOWED by %s%s\n", plain(call), plain(a.Rule), but)
 	case why.Deny:
 		fmt.Fprintf(w, "%s: DENIED by %s\n", plain(call), plain(a.Rule))
 	case why.Mixed:

@@ -1,7 +1,9 @@
 package controlplane
 
 import (
+	"bytes"
 	"encoding/json"
+	"os"
 	"path/filepath"
 
 	"github.com/hauberk-mesh/hauberk/internal/atomicfile"
@@ -33,5 +35,9 @@ func (a Addresses) write(dir string) error {
 	if err != nil {
 		return err
 	}
-	return atomicfile.Write(filepath.Join(dir, AddressesFile), append(b, '\n'), 0o600)
+	b, file := append(b, '\n'), filepath.Join(dir, AddressesFile)
+	if have, err := os.ReadFile(file); err == nil && bytes.Equal(have, b) {
+		return nil // on a full disk a control plane can still be started again
+	}
+	return atomicfile.Write(file, b, 0o600)
 }

@@ -11,12 +11,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
+	"syscall"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/hauberk-mesh/hauberk/accel/keyprovider"
 	"github.com/hauberk-mesh/hauberk/api"
+	"github.com/hauberk-mesh/hauberk/internal/atomicfile"
 	"github.com/hauberk-mesh/hauberk/policy"
 )
 
@@ -86,7 +87,7 @@ func (c *ControlPlane) Addresses() Addresses { return c.addrs }
 // Run serves until ctx ends (nil), or until something fails that it cannot do without. The ports are bound first, so that
 // two control planes on one machine find out before either touches its data.
 func (c *ControlPlane) Run(ctx context.Context) (err error) {
-	if err := os.MkdirAll(c.cfg.DataDir, 0o700); err != nil {
+	if err := atomicfile.PrivateDir(c.cfg.DataDir); err != nil {
 		return fmt.Errorf("data dir: %w", err)
 	}
 	apiPort, err := listen(c.cfg.APIAddr, "API")
@@ -155,7 +156,10 @@ func stop(work *errgroup.Group) error {
 func listen(addr, what string) (net.Listener, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("%s port: %w: is another control plane running? choose another address", what, err)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return nil, fmt.Errorf("%s port: %s is taken: is another control plane running? choose another address", what, addr)
+		}
+		return nil, fmt.Errorf("%s port: %w", what, err)
 	}
 	return l, nil
 }

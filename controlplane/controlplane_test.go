@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -22,6 +23,7 @@ import (
 	"github.com/hauberk-mesh/hauberk/api/resource"
 	"github.com/hauberk-mesh/hauberk/controlplane/rest"
 	"github.com/hauberk-mesh/hauberk/controlplane/rest/client"
+	"github.com/hauberk-mesh/hauberk/controlplane/world"
 	"github.com/hauberk-mesh/hauberk/internal/leak"
 	"github.com/hauberk-mesh/hauberk/policy/all"
 )
@@ -213,6 +215,20 @@ func TestRemoveMesh(t *testing.T) {
 	}
 	if _, err := cp.CreateToken(t.Context(), rest.TokenRequest{Type: "dataplane", Name: "a", Service: "a"}); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestForgetMeshes: what is in memory of a mesh goes with it, and not when it merely changes.
+func TestForgetMeshes(t *testing.T) {
+	updates := make(chan *world.Update, 2)
+	changed := map[string]*world.Change{"a": {MeshWide: true}, "b": {MeshWide: true}}
+	updates <- &world.Update{New: &world.World{Meshes: map[string]*world.Mesh{"a": {}, "b": {}}}, Changed: changed}
+	updates <- &world.Update{New: &world.World{Meshes: map[string]*world.Mesh{"b": {}}}, Changed: changed}
+	close(updates)
+	var forgotten []string
+	forgetMeshes(updates, func(mesh string) { forgotten = append(forgotten, mesh) })
+	if !slices.Equal(forgotten, []string{"a"}) {
+		t.Errorf("forgotten: %v", forgotten)
 	}
 }
 

@@ -101,7 +101,7 @@ func (c *ControlPlane) keepAuthorities(ctx context.Context, work *errgroup.Group
 		}
 	}
 	work.Go(func() error {
-		if err := keepAuthorities(ctx, t.authority, updates, d.worlds.Current, c.log); err != nil {
+		if err := d.meshes.keepAuthorities(ctx, t.authority, updates, d.worlds.Current, c.log); err != nil {
 			return fmt.Errorf("authorities: %w", err)
 		}
 		return nil

@@ -82,8 +82,11 @@ func (m *meshes) Remove(ctx context.Context, mesh string) (store.Revision, error
 	}
 	for {
 		revision, err := m.remove(ctx, mesh)
+		if err == nil {
+			return revision, m.sweep(ctx, mesh)
+		}
 		if !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrConflict) {
-			return revision, err
+			return 0, err
 		}
 		// Something went or changed between our reading and our writing, unless it is the mesh itself that is gone.
 		if _, err := m.resources.Get(ctx, api.Key{Kind: "Mesh", Name: mesh}); err != nil {
@@ -93,21 +96,48 @@ func (m *meshes) Remove(ctx context.Context, mesh string) (store.Revision, error
 }
 
 func (m *meshes) remove(ctx context.Context, mesh string) (store.Revision, error) {
-	records, _, err := m.store.List(ctx, store.Selector{Mesh: mesh})
+	ops, err := m.deletions(ctx, mesh)
 	if err != nil {
 		return 0, err
 	}
-	ops := []store.Op{{Key: api.Key{Kind: "Mesh", Name: mesh}}}
+	return m.store.Txn(ctx, append(ops, store.Op{Key: api.Key{Kind: "Mesh", Name: mesh}})...)
+}
+
+// sweep deletes what an authority or a registration wrote of a mesh while it was being removed, so that a later mesh of
+// that name inherits nothing. Whoever writes for a mesh outside its removal calls it too: one of the two comes last.
+func (m *meshes) sweep(ctx context.Context, mesh string) error {
+	for {
+		_, err := m.resources.Get(ctx, api.Key{Kind: "Mesh", Name: mesh})
+		if !errors.Is(err, store.ErrNotFound) {
+			return err // it is there, and what it has is its own
+		}
+		ops, err := m.deletions(ctx, mesh)
+		if err != nil || len(ops) == 0 {
+			return err
+		}
+		if _, err := m.store.Txn(ctx, ops...); err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrConflict) {
+			return err
+		}
+	}
+}
+
+// deletions are the ops that delete all records of a mesh but the Mesh itself.
+func (m *meshes) deletions(ctx context.Context, mesh string) ([]store.Op, error) {
+	records, _, err := m.store.List(ctx, store.Selector{Mesh: mesh})
+	if err != nil {
+		return nil, err
+	}
+	var ops []store.Op
 	for _, rec := range records {
 		keep, err := m.isUserToken(rec)
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
 		if !keep {
 			ops = append(ops, store.Op{Key: rec.Key, If: store.IfRevision(rec.Revision)})
 		}
 	}
-	return m.store.Txn(ctx, ops...)
+	return ops, nil
 }
 
 func (m *meshes) isUserToken(rec store.Record) (bool, error) {
@@ -122,14 +152,26 @@ func (m *meshes) isUserToken(rec store.Record) (bool, error) {
 	return ok && t.Type == resource.TokenUser, nil
 }
 
+// forgetMeshes has forget drop what is kept in memory of a mesh, once it is deleted, by whomever.
+func forgetMeshes(updates <-chan *world.Update, forget func(mesh string)) {
+	for u := range updates {
+		for name := range u.Changed {
+			if u.New.Meshes[name] == nil {
+				forget(name)
+			}
+		}
+	}
+}
+
 // keepAuthorities makes sure that each mesh has its authority and that what ages is renewed: when a mesh appears or its
 // identity changes, and every hour.
-func keepAuthorities(ctx context.Context, authority ca.Authority, updates <-chan *world.Update, current func() *world.World, log *slog.Logger) error {
+func (m *meshes) keepAuthorities(ctx context.Context, authority ca.Authority, updates <-chan *world.Update, current func() *world.World, log *slog.Logger) error {
 	hourly := time.NewTicker(time.Hour)
 	defer hourly.Stop()
 	ensure := func(mesh string) {
 		// A mesh whose authority cannot be made is no reason to stop all others; a join says so again.
-		if err := authority.EnsureMesh(ctx, mesh); err != nil && ctx.Err() == nil {
+		err := errors.Join(authority.EnsureMesh(ctx, mesh), m.sweep(ctx, mesh))
+		if err != nil && ctx.Err() == nil {
 			log.ErrorContext(ctx, "the authority of a mesh is not ready", "mesh", mesh, "error", err)
 		}
 	}

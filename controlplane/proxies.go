@@ -3,7 +3,6 @@ package controlplane
 import (
 	"context"
 	"net/http"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -50,6 +49,11 @@ func (c *ControlPlane) newProxies(ctx context.Context, work *errgroup.Group, d *
 	p.reports = report.NewServer(report.Options{Dataplanes: p.leases, Logger: c.log})
 	work.Go(func() error { return p.leases.Run(ctx) })
 	work.Go(func() error { return p.xds.Run(ctx) })
+	updates := d.worlds.Subscribe(ctx)
+	work.Go(func() error {
+		forgetMeshes(updates, p.reports.Forget)
+		return nil
+	})
 	return p, nil
 }
 
@@ -131,24 +135,11 @@ func orEmpty(s []string) []string {
 // reports is rest.Reports.
 type reports struct{ *report.Server }
 
-func (r reports) Edges(mesh string, window time.Duration) []rest.Edge {
-	var all []rest.Edge
-	for _, e := range r.Server.Edges(mesh, window) {
-		all = append(all, rest.Edge(e))
-	}
-	return all
-}
-
-func (r reports) Decisions(ctx context.Context, mesh string, dataplanes []string, q rest.DecisionsQuery) []why.Decision {
+func (r reports) Decisions(ctx context.Context, mesh string, dataplanes []string, q report.Filter) []report.Decision {
 	if len(dataplanes) == 0 {
 		return nil // none named would be all of them
 	}
-	answer := r.Query(ctx, mesh, dataplanes, report.Filter{RequestID: q.RequestID, Peer: q.Peer, Path: q.Path, Method: q.Method, Limit: q.Limit})
-	var all []why.Decision
-	for _, d := range answer.Decisions {
-		all = append(all, why.Decision(d))
-	}
-	return all
+	return r.Query(ctx, mesh, dataplanes, q).Decisions
 }
 
 // policies is rest.Policies.

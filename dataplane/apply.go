@@ -47,7 +47,7 @@ func (p *Proxy) Apply(_ context.Context, u *xdsclient.Update) error {
 		old.Release(next)
 	}
 	p.sockets.rejudge()
-	p.tellReadiness(old, next)
+	p.tellAllReadiness(old, next)
 	p.log.Info("configuration in force", "generation", next.Generation, "listeners", len(next.Listeners), "clusters", len(next.Clusters))
 	return nil
 }
@@ -90,7 +90,11 @@ func (p *Proxy) keep(s *xdsclient.State) {
 	if p.cfg.StateDir == "" {
 		return
 	}
-	if err := atomicfile.Write(filepath.Join(p.cfg.StateDir, configFile), s.Marshal(), 0o600); err != nil {
+	err := atomicfile.PrivateDir(p.cfg.StateDir) // somebody may have cleaned up
+	if err == nil {
+		err = atomicfile.Write(filepath.Join(p.cfg.StateDir, configFile), s.Marshal(), 0o600)
+	}
+	if err != nil {
 		p.log.Warn("configuration not kept; a restart will need the control plane", "error", err)
 	}
 }
@@ -117,23 +121,30 @@ func (p *Proxy) onHealth(cluster, endpoint string, up bool, reason string) {
 		level = p.log.Warn
 	}
 	level("endpoint", "cluster", cluster, "endpoint", endpoint, "up", up, "reason", reason)
-	if inbound, ok := applicationOf(cluster); ok {
-		p.report.SetReadiness(inbound, up, reason)
-	}
+	p.tellReadiness(cluster)
 }
 
-func (p *Proxy) tellReadiness(old, next *config.Graph) {
-	for name, c := range next.Clusters {
-		if inbound, ok := applicationOf(name); ok {
-			ready, reason := true, ""
-			if !c.Ready() {
-				ready = false
-				for _, e := range c.Endpoints() {
-					reason = e.Reason
-				}
-			}
-			p.report.SetReadiness(inbound, ready, reason)
-		}
+// tellReadiness tells what is true now, one at a time: events of an endpoint may overtake each other, and the last word
+// would be wrong for ever. A change of state is always followed by a call of this, which sees it.
+func (p *Proxy) tellReadiness(cluster string) {
+	p.telling.Lock()
+	defer p.telling.Unlock()
+	inbound, ok := applicationOf(cluster)
+	g := p.current.Load()
+	if !ok || g == nil || g.Clusters[cluster] == nil {
+		return
+	}
+	c := g.Clusters[cluster]
+	reason := ""
+	for _, e := range c.Endpoints() {
+		reason = e.Reason
+	}
+	p.setReadiness(inbound, c.Ready(), reason)
+}
+
+func (p *Proxy) tellAllReadiness(old, next *config.Graph) {
+	for name := range next.Clusters {
+		p.tellReadiness(name)
 	}
 	if old == nil {
 		return

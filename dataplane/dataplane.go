@@ -99,6 +99,9 @@ type Proxy struct {
 	current atomic.Pointer[config.Graph]
 	sockets sockets
 
+	telling      sync.Mutex // orders calls of setReadiness
+	setReadiness func(inbound string, ready bool, reason string)
+
 	restored bool // a configuration was found in the state directory
 	draining atomic.Bool
 	stop     chan struct{} // closed by Drain
@@ -134,6 +137,7 @@ func New(cfg Config) (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.setReadiness = p.report.SetReadiness
 	p.xds, err = newXDS(p)
 	return p, err
 }
@@ -182,7 +186,7 @@ func newXDS(p *Proxy) (*xdsclient.Client, error) {
 	p.restored = kept != nil
 	return xdsclient.New(xdsclient.Options{
 		Node: config.Node(p.cfg.Node.Mesh, p.cfg.Node.Name, p.cfg.Node.Zone, p.cfg.Version, p.cfg.Resource),
-		Dial: p.dial, Handler: p, Initial: kept, Adopted: p.keep, Logger: p.log,
+		Dial: p.dial, Handler: p, Initial: kept, Adopted: p.keep, Logger: p.log.With("address", p.cfg.ControlPlane),
 	})
 }
 
@@ -247,7 +251,10 @@ func (p *Proxy) drain(leave func()) {
 	p.log.Info("draining", "within", p.cfg.DrainTime)
 	ctx, cancel := context.WithTimeout(context.Background(), p.cfg.DrainTime)
 	defer cancel()
-	if err := p.report.Leaving(ctx); err != nil {
+	// A proxy that is not the registered one of its name (its stream was refused) has nothing to withdraw.
+	if !p.xds.Status().Connected {
+		p.log.Info("leaving without a word", "reason", "not connected")
+	} else if err := p.report.Leaving(ctx); err != nil {
 		p.log.Info("leaving without a word", "reason", err)
 	} else {
 		sleep(ctx, withdrawTime)

@@ -405,13 +405,14 @@ func TestAdminShows(t *testing.T) {
 	for path, want := range map[string]string{
 		"/config_dump": `"outbound|be|80"`, "/clusters": `"127.0.0.1:15080"`, "/listeners": `"127.0.0.1:10001"`,
 		"/certs": `spiffe://d/workload/fe`, "/decisions?path=/seen": `"/seen"`, "/stats/prometheus": "istio_requests_total",
+		"/stats/prometheus?": "\ngo_goroutines ", "/stats/prometheus?2": "\nprocess_open_fds ",
 	} {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest("GET", "http://127.0.0.1:9901"+path, nil))
 		if w.Code != 200 || !strings.Contains(w.Body.String(), want) {
 			t.Errorf("%s: %d, without %s: %s", path, w.Code, want, w.Body)
 		}
-		if path != "/stats/prometheus" && !json.Valid(w.Body.Bytes()) {
+		if !strings.HasPrefix(path, "/stats") && !json.Valid(w.Body.Bytes()) {
 			t.Errorf("%s: not JSON", path)
 		}
 		if s := w.Body.String(); strings.Contains(s, "PRIVATE KEY") || strings.Contains(s, token) {
@@ -450,5 +451,31 @@ func TestLimiter(t *testing.T) {
 	}
 	if suppressed, ok := l.allow(now.Add(time.Second)); !ok || suppressed != 3 {
 		t.Errorf("a second later: %v, %d suppressed", ok, suppressed)
+	}
+}
+
+// TestAddressComesBack: a listener that goes gives its address back at once, so that the next configuration can have it.
+func TestAddressComesBack(t *testing.T) {
+	m := newMesh(t)
+	for range 20 {
+		m.mustApply(t, m.fe, feConfig())
+		moved := feConfig()
+		moved.Outbounds[0].Port = 10009
+		m.mustApply(t, m.fe, moved)
+	}
+}
+
+// TestReadinessIsWhatIsTrue: what is told of an application is its present state, whichever event comes last.
+func TestReadinessIsWhatIsTrue(t *testing.T) {
+	m := newMesh(t)
+	var told []string
+	m.be.setReadiness = func(inbound string, ready bool, reason string) {
+		told = append(told, fmt.Sprint(inbound, " ", ready, reason))
+	}
+	m.mustApply(t, m.be, beConfig(allowFE))
+	m.be.onHealth("inbound|http", "127.0.0.1:8080", false, "overtaken by the news that it answers again")
+	m.be.onHealth("inbound|gone", "127.0.0.1:8081", false, "of a configuration before")
+	if got := strings.Join(told, ", "); got != "http true, http true" {
+		t.Errorf("told: %s", got)
 	}
 }

@@ -37,8 +37,7 @@ type batch []*socket
 
 func (b batch) close() {
 	for _, s := range b {
-		// Never served: draining closes the socket and finds no connection.
-		_ = s.listener.Drain(context.Background())
+		s.listener.Close()
 	}
 }
 
@@ -78,6 +77,7 @@ func (p *Proxy) newSocket(name string, addr netip.AddrPort, l net.Listener) *soc
 	})
 	s.start = func() { p.running.Go(func() { _ = s.listener.Serve(p.serving) }) }
 	s.stop = func() {
+		s.listener.Close() // at once: the next configuration may want the address back
 		p.running.Go(func() {
 			ctx, cancel := context.WithTimeout(p.serving, p.cfg.DrainTime)
 			defer cancel()
@@ -145,7 +145,7 @@ func (s *sockets) serve(b batch) {
 	}
 }
 
-// drainGone takes away what g has not. Connections end by themselves; what is left is cut with the proxy.
+// drainGone takes away what g has not: it accepts nothing any more. Connections end by themselves; what is left is cut with the proxy.
 func (s *sockets) drainGone(g *config.Graph) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -42,6 +42,9 @@ func TestPermissionOracle(t *testing.T) {
 			if got.Allowed != want.Allowed || got.Allowed && got.Shadow != "" != (want.Shadow != "") {
 				t.Fatalf("%+v\non %+v\nwant %+v\ngot  %+v", p, call, want, got)
 			}
+			if got.Rule == "" {
+				t.Fatalf("%+v\non %+v: no rule is named", p, call)
+			}
 			if !got.Allowed && (got.Policy == permission.DefaultDeny) != (want.Policy == permission.DefaultDeny) {
 				t.Fatalf("%+v\non %+v: denied by %s, want %s", p, call, got.Policy, want.Policy)
 			}
@@ -66,7 +69,7 @@ var (
 		"", "spiffe://d/workload/a", "spiffe://d/workload/b", "spiffe://d/workload/ab", "spiffe://e/workload/a",
 	}
 	verbs    = []string{"GET", "POST", "get", "OPTIONS"}
-	paths    = []string{"/", "/a", "/a/", "/a/b", "/a/b/c", "/ab", "/a//b", "*", "/x/1/y", "/x/1", "/x//y", "/A", "/a%20b"}
+	paths    = []string{"/", "/a", "/a/", "/a/b", "/a/b/c", "/ab", "/a//b", "*", "/x/1/y", "/x/1", "/x//y", "/A", "/a%20b", "/a;x", "/;/a/b;", "/a/;"}
 	patterns = []ir.PathMatch{
 		{Type: ir.Exact, Value: "/"}, {Type: ir.Exact, Value: "/a"}, {Type: ir.Exact, Value: "/a/"},
 		{Type: ir.Prefix, Value: "/"}, {Type: ir.Prefix, Value: "/a"}, {Type: ir.Prefix, Value: "/a/"}, {Type: ir.Prefix, Value: "/a/b"},
@@ -112,27 +115,19 @@ type chain struct {
 
 func (c chain) judge(call permission.Call) permission.Result {
 	conn := &filter.Conn{PeerID: call.PeerID}
-	r := permission.Result{Allowed: true}
-	note := func(v *filter.Verdict) bool {
-		switch {
-		case v == nil:
-		case v.Refuse:
-			r.Allowed, r.Policy, r.Rule = false, v.Policy, v.Rule
-			return true
-		default:
-			r.Shadow = v.Rule
-		}
-		return false
+	o := filter.RunNetwork(c.network, conn)
+	if call.HTTP {
+		o = filter.RunHTTP(c.http, conn, &message.Request{Method: call.Method, Path: call.Path})
 	}
-	for _, f := range c.http {
-		if note(f.Request(conn, &message.Request{Method: call.Method, Path: call.Path})) {
-			return r
-		}
+	r := permission.Result{Allowed: o.Final == nil}
+	if decided := o.Allowed; decided != nil {
+		r.Policy, r.Rule = decided.Policy, decided.Rule
 	}
-	for _, f := range c.network {
-		if note(f.Connection(conn)) {
-			return r
-		}
+	if o.Final != nil {
+		r.Policy, r.Rule = o.Final.Policy, o.Final.Rule
+	}
+	if o.Shadow != nil {
+		r.Shadow = o.Shadow.Rule
 	}
 	return r
 }

@@ -89,6 +89,9 @@ func checkTemplates(m *MeshIdentity) (ps api.Problems) {
 	}
 	if other, _ := m.SPIFFEIDOf("mesh", "zone", "other"); other == id {
 		ps.Add(path, "gives all workloads the same identity", "use {{ .Workload }} in it, as "+DefaultPath)
+	} else if !strings.HasSuffix(id, "/workload") {
+		// The control plane reads the workload off a certificate there, and would take every proxy for another one.
+		ps.Add(path, "does not end in the workload alone", "end it with /{{ .Workload }}, as "+DefaultPath)
 	}
 	return ps
 }

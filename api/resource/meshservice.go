@@ -10,6 +10,9 @@ import (
 // MeshService is what callers name. The label hauberk.io/service on dataplanes yields one by itself; an explicit one of the
 // same name overrides it.
 type MeshService struct {
+	// Selector chooses the dataplanes that serve it. A proxy may give itself any label but those that its certificate proves,
+	// so one that has registered itself is chosen only by a selector that asks for hauberk.io/service or hauberk.io/workload,
+	// if its own service is this one, or if Identities lists its SPIFFE ID.
 	Selector Selector      `json:"selector"`
 	Ports    []ServicePort `json:"ports"`
 	// Identities are the SPIFFE IDs one of which a server of this service must prove. Default: those of the selected

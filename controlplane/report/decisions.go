@@ -74,14 +74,6 @@ type Answer struct {
 	Unanswered []string
 }
 
-// Call is one request as the proxies on both ends recorded it. Either may be missing: the request did not get that far, or
-// the proxy has forgotten it.
-type Call struct {
-	RequestID   string    `json:"requestId,omitempty"`
-	Source      *Decision `json:"source,omitempty"`
-	Destination *Decision `json:"destination,omitempty"`
-}
-
 // Query asks the connected proxies of the named dataplanes (none named: of all) what they recorded, all at once, and
 // waits for two seconds at most.
 func (s *Server) Query(ctx context.Context, mesh string, dataplanes []string, f Filter) Answer {
@@ -154,35 +146,6 @@ func (s *Server) Refusals(mesh string, f Filter) []Decision {
 	}
 	newestFirst(found)
 	return found[:min(len(found), limitOf(f.Limit))]
-}
-
-// Pair joins what both ends recorded of the same request: by request id and by the identities that they proved to each
-// other, since an application may pass its request id on, over the next hops. Decisions without an id stand alone.
-func Pair(decisions []Decision) []Call {
-	type hop struct{ requestID, sourceID, destinationID, side string }
-	var calls []Call
-	open := map[hop]int{} // calls that wait for their other end
-	for i := range decisions {
-		d := &decisions[i]
-		other := hop{d.RequestID, d.SourceID, d.DestinationID, SideSource}
-		if d.Side == SideSource {
-			other.side = SideDestination
-		}
-		n, found := open[other]
-		if found && d.RequestID != "" {
-			delete(open, other)
-		} else {
-			n = len(calls)
-			calls = append(calls, Call{RequestID: d.RequestID})
-			open[hop{d.RequestID, d.SourceID, d.DestinationID, d.Side}] = n
-		}
-		if d.Side == SideSource {
-			calls[n].Source = d
-		} else {
-			calls[n].Destination = d
-		}
-	}
-	return calls
 }
 
 // query asks one proxy. False: it did not answer in time.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/hauberk-mesh/hauberk/api"
 	"github.com/hauberk-mesh/hauberk/controlplane/ir"
+	"github.com/hauberk-mesh/hauberk/controlplane/report"
 	"github.com/hauberk-mesh/hauberk/policy"
 )
 
@@ -80,29 +81,10 @@ type ProxyStatus struct {
 	Unready []string `json:"unready,omitempty"`
 }
 
-// Edge is one service that calls another.
-type Edge struct {
-	Source        string  `json:"source"`
-	Destination   string  `json:"destination"`
-	SourceID      string  `json:"sourceID"`
-	DestinationID string  `json:"destinationID"`
-	TLSVersion    string  `json:"tlsVersion"` // TLSv1.3; empty is plaintext
-	Protocol      string  `json:"protocol"`
-	Requests      uint64  `json:"requests"` // connections, where the protocol is tcp
-	Errors        uint64  `json:"errors"`   // 5xx and resets, without denied
-	Denied        uint64  `json:"denied"`
-	BytesIn       uint64  `json:"bytesIn"`
-	BytesOut      uint64  `json:"bytesOut"`
-	RPS           float64 `json:"rps"`
-	P50           float64 `json:"p50ms"`
-	P90           float64 `json:"p90ms"`
-	P99           float64 `json:"p99ms"`
-}
-
 // Edges answers /edges.
 type Edges struct {
-	Mesh  string `json:"mesh"`
-	Edges []Edge `json:"edges"`
+	Mesh  string        `json:"mesh"`
+	Edges []report.Edge `json:"edges"`
 }
 
 // Stat answers /stat: one row a service, the sum of its edges as a destination.

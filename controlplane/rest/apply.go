@@ -3,6 +3,7 @@ package rest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"reflect"
@@ -73,6 +74,7 @@ func (s *server) write(ctx context.Context, docs []*api.Resource) (*Applied, err
 	}
 	answer := &Applied{Resources: []AppliedResource{}}
 	var changes []*api.Resource
+	var taken []string
 	for _, doc := range docs {
 		old, err := s.Resources.Get(ctx, doc.Key())
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
@@ -84,6 +86,9 @@ func (s *server) write(ctx context.Context, docs []*api.Resource) (*Applied, err
 			outcome = unchanged
 		case old != nil:
 			outcome = configured
+			if old.Metadata.Labels[api.LabelOrigin] == api.OriginDataplane {
+				taken = append(taken, fmt.Sprintf("%v was registered by its proxy and is yours from now on: it stays when the proxy leaves", doc.Key()))
+			}
 		}
 		answer.Resources = append(answer.Resources, AppliedResource{Kind: doc.Kind, Mesh: doc.Mesh(), Name: doc.Metadata.Name, Outcome: outcome})
 		if outcome != unchanged {
@@ -106,7 +111,7 @@ func (s *server) write(ctx context.Context, docs []*api.Resource) (*Applied, err
 		return nil, err
 	}
 	answer.Generation = uint64(revision)
-	answer.Warnings = s.warnings(ctx, revision, docs)
+	answer.Warnings = append(taken, s.warnings(ctx, revision, docs)...)
 	return answer, nil
 }
 
@@ -188,9 +193,10 @@ func (s *server) warnings(ctx context.Context, revision store.Revision, docs []*
 }
 
 // same tells whether a write would change nothing that a user wrote. A resource version does not count: writing what is
-// there already conflicts with nothing.
+// there already conflicts with nothing. A Dataplane that a proxy registered is another thing once a user vouches for it.
 func same(a, b *api.Resource) bool {
-	return a.APIVersion == b.APIVersion && reflect.DeepEqual(a.Spec, b.Spec) && reflect.DeepEqual(labelsOf(a), labelsOf(b))
+	registered := func(r *api.Resource) bool { return r.Metadata.Labels[api.LabelOrigin] == api.OriginDataplane }
+	return registered(a) == registered(b) && a.APIVersion == b.APIVersion && reflect.DeepEqual(a.Spec, b.Spec) && reflect.DeepEqual(labelsOf(a), labelsOf(b))
 }
 
 // labelsOf are the labels without who wrote the resource, and without a mesh that is meant anyway.

@@ -84,6 +84,9 @@ func checkAuthorities(m *world.Mesh, now time.Time) Check {
 	case count == 0:
 		c.Result, c.Message = Fail, "the mesh trusts no authority: no proxy can prove who it is"
 		c.Fix = "give it a MeshIdentity (hauberk get meshidentities)"
+	case m.Identity == nil:
+		c.Result, c.Message = Fail, "the mesh has no MeshIdentity: no proxy can join, and those that run fail as their certificates end"
+		c.Fix = "apply a MeshIdentity (kind: MeshIdentity, spec: {provider: {type: Bundled}})"
 	case left <= 0:
 		c.Result, c.Message = Fail, fmt.Sprintf("a trusted authority ended on %s", first.Format(time.DateOnly))
 		c.Fix = "replace it in its MeshTrust (hauberk get meshtrusts -o yaml)"

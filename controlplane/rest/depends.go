@@ -6,6 +6,7 @@ import (
 
 	"github.com/hauberk-mesh/hauberk/api"
 	"github.com/hauberk-mesh/hauberk/controlplane/ir"
+	"github.com/hauberk-mesh/hauberk/controlplane/report"
 	"github.com/hauberk-mesh/hauberk/controlplane/store"
 	"github.com/hauberk-mesh/hauberk/controlplane/why"
 	"github.com/hauberk-mesh/hauberk/controlplane/world"
@@ -45,15 +46,9 @@ type Proxies interface {
 // Reports is what proxies have told.
 type Reports interface {
 	// Edges since the control plane started, or of the last window only where window is above zero.
-	Edges(mesh string, window time.Duration) []Edge
+	Edges(mesh string, window time.Duration) []report.Edge
 	// Decisions asks the connected proxies of the named dataplanes for what they recorded, newest first.
-	Decisions(ctx context.Context, mesh string, dataplanes []string, q DecisionsQuery) []why.Decision
-}
-
-// DecisionsQuery chooses recorded decisions; an empty field chooses all.
-type DecisionsQuery struct {
-	RequestID, Peer, Path, Method string
-	Limit                         int
+	Decisions(ctx context.Context, mesh string, dataplanes []string, q report.Filter) []report.Decision
 }
 
 // Policies resolves and explains: resolve.Proxy with the list of policy/all.

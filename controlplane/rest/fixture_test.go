@@ -18,6 +18,7 @@ import (
 	"github.com/hauberk-mesh/hauberk/api"
 	"github.com/hauberk-mesh/hauberk/api/resource"
 	"github.com/hauberk-mesh/hauberk/controlplane/ir"
+	"github.com/hauberk-mesh/hauberk/controlplane/report"
 	"github.com/hauberk-mesh/hauberk/controlplane/store"
 	"github.com/hauberk-mesh/hauberk/controlplane/store/memory"
 	"github.com/hauberk-mesh/hauberk/controlplane/why"
@@ -41,8 +42,8 @@ type fixture struct {
 	// The tests set these.
 	world     *world.World
 	statuses  []ProxyStatus
-	edges     []Edge
-	decisions []why.Decision
+	edges     []report.Edge
+	decisions []report.Decision
 	wait      func(ctx context.Context, mesh string, generation uint64) (Propagation, error)
 	verdict   why.Verdict
 	issued    []TokenRequest
@@ -138,13 +139,14 @@ func (f *fixture) Wait(ctx context.Context, mesh string, generation uint64) (Pro
 
 // Reports
 
-func (f *fixture) Edges(string, time.Duration) []Edge { return f.edges }
+func (f *fixture) Edges(string, time.Duration) []report.Edge { return f.edges }
 
-func (f *fixture) Decisions(_ context.Context, _ string, dataplanes []string, q DecisionsQuery) []why.Decision {
-	var out []why.Decision
+func (f *fixture) Decisions(_ context.Context, _ string, dataplanes []string, q report.Filter) []report.Decision {
+	var out []report.Decision
 	for _, d := range f.decisions {
 		for _, name := range dataplanes {
-			if d.Dataplane == name && (q.RequestID == "" || q.RequestID == d.RequestID) {
+			if d.Dataplane == name && (q.RequestID == "" || q.RequestID == d.RequestID) &&
+				(q.Peer == "" || q.Peer == d.Source || q.Peer == d.Destination) {
 				out = append(out, d)
 			}
 		}

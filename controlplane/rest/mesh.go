@@ -61,10 +61,7 @@ const (
 )
 
 func (s *server) dataplanes(m *world.Mesh) []ProxyStatus {
-	known := map[string]ProxyStatus{}
-	for _, p := range s.Proxies.Status(m.Name) {
-		known[p.Dataplane] = p
-	}
+	known := s.proxies(m.Name)
 	names := sortedKeys(m.Dataplanes)
 	for name := range known {
 		if m.Dataplanes[name] == nil {

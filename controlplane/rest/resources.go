@@ -45,10 +45,8 @@ func (s *server) get(q *http.Request) (int, any, error) {
 		return http.StatusOK, r, nil
 	}
 	if kind.Name == "MeshService" {
-		for _, g := range s.generated(nil, key.Mesh) {
-			if g.Metadata.Name == key.Name {
-				return http.StatusOK, g, nil
-			}
+		if g := s.generatedNamed(key); g != nil {
+			return http.StatusOK, g, nil
 		}
 	}
 	if notFound(err) {
@@ -71,6 +69,9 @@ func (s *server) delete(q *http.Request) (int, any, error) {
 	key := api.Key{Kind: kind.Name, Mesh: meshOf(kind, q), Name: q.PathValue("name")}
 	s.writing.Lock()
 	defer s.writing.Unlock()
+	if err := s.removable(q.Context(), key); err != nil {
+		return 0, nil, err
+	}
 	var revision store.Revision
 	if key.Kind == "Mesh" {
 		revision, err = s.removeMesh(q.Context(), key)
@@ -87,6 +88,27 @@ func (s *server) delete(q *http.Request) (int, any, error) {
 		Generation: uint64(revision),
 		Resources:  []AppliedResource{{Kind: key.Kind, Mesh: key.Mesh, Name: key.Name, Outcome: deleted}},
 	}, nil
+}
+
+// removable refuses what would not go, or would take a running proxy's place in the mesh away behind its back: it would stay
+// connected, and be nobody's endpoint until it registers again.
+func (s *server) removable(ctx context.Context, key api.Key) error {
+	if key.Kind != "Dataplane" && key.Kind != "MeshService" {
+		return nil
+	}
+	_, err := s.Resources.Get(ctx, key)
+	if err != nil && !notFound(err) {
+		return err
+	}
+	there := err == nil
+	if key.Kind == "Dataplane" && there && s.proxies(key.Mesh)[key.Name].Connected {
+		return refuse(http.StatusConflict, "the proxy of %v is connected: stop it, and it withdraws its Dataplane by itself", key)
+	}
+	if key.Kind == "MeshService" && !there && s.generatedNamed(key) != nil {
+		return refuse(http.StatusConflict, "%v is generated from the label %s of its dataplanes: stop those, or apply a MeshService of that name to override it",
+			key, api.LabelService)
+	}
+	return nil
 }
 
 // removeMesh refuses while anybody lives in the mesh: proxies would lose their configuration under traffic.
@@ -120,6 +142,16 @@ func (s *server) generated(explicit []*api.Resource, mesh string) []*api.Resourc
 		}
 	}
 	return out
+}
+
+// generatedNamed finds one of them; nil if there is none.
+func (s *server) generatedNamed(key api.Key) *api.Resource {
+	for _, g := range s.generated(nil, key.Mesh) {
+		if g.Metadata.Name == key.Name {
+			return g
+		}
+	}
+	return nil
 }
 
 // kind finds the kind of the path, or names the nearest word there is.

@@ -2,17 +2,28 @@ package rest
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
+	"math/big"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/hauberk-mesh/hauberk/api"
+	"github.com/hauberk-mesh/hauberk/api/resource"
+	"github.com/hauberk-mesh/hauberk/controlplane/report"
+	"github.com/hauberk-mesh/hauberk/controlplane/store"
 	"github.com/hauberk-mesh/hauberk/controlplane/why"
 	"github.com/hauberk-mesh/hauberk/controlplane/world"
+	"github.com/hauberk-mesh/hauberk/policy/all"
 )
 
 func TestStrangersLearnNothing(t *testing.T) {
@@ -156,8 +167,40 @@ func TestDelete(t *testing.T) {
 	if e := f.refused("DELETE", "/meshes/default", "", http.StatusConflict); !strings.Contains(e.Message, "still has 1 dataplane") {
 		t.Errorf("message: %s", e.Message)
 	}
+	f.mesh()
+	f.statuses = []ProxyStatus{{Dataplane: "a", Connected: true}}
+	if e := f.refused("DELETE", "/dataplanes/a", "", http.StatusConflict); !strings.Contains(e.Message, "is connected: stop it") {
+		t.Errorf("message: %s", e.Message)
+	}
+	if e := f.refused("DELETE", "/meshservices/server", "", http.StatusConflict); !strings.Contains(e.Message, "is generated") {
+		t.Errorf("message: %s", e.Message)
+	}
+	f.refused("DELETE", "/meshservices/absent", "", http.StatusNotFound)
+	f.statuses[0].Connected = false
 	f.ok("DELETE", "/dataplanes/a", "")
 	f.ok("DELETE", "/meshes/default", "")
+}
+
+// What a proxy has registered becomes the user's when he applies over it. That is said, since it outlives the proxy then.
+func TestApplyOverARegistration(t *testing.T) {
+	f := newFixture(t)
+	const dataplane = "apiVersion: hauberk.io/v1alpha1\nkind: Dataplane\nmetadata: {name: a%s}\nspec: {address: 127.0.0.%d}\n"
+	registry := api.NewRegistry(append(resource.Kinds(), all.Kinds()...)...)
+	docs, err := registry.Decode("", fmt.Appendf(nil, dataplane, ", labels: {hauberk.io/origin: dataplane}", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.NewResources(f.store, registry).Put(t.Context(), docs[0]); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		address, warnings int
+	}{{1, 1}, {1, 0}, {2, 0}} { // taken over, word for word as it was; unchanged; his already
+		a := decode[Applied](t, f.ok("POST", "/apply", fmt.Sprintf(dataplane, "", c.address)))
+		if len(a.Warnings) != c.warnings {
+			t.Errorf("address 127.0.0.%d: warnings %q, want %d", c.address, a.Warnings, c.warnings)
+		}
+	}
 }
 
 func TestGeneratedServices(t *testing.T) {
@@ -209,7 +252,7 @@ func TestPropagation(t *testing.T) {
 func TestStat(t *testing.T) {
 	f := newFixture(t)
 	f.mesh()
-	f.edges = []Edge{
+	f.edges = []report.Edge{
 		{Source: "client", Destination: "server", Requests: 100, Errors: 9, Denied: 10, P99: 5, TLSVersion: "TLSv1.3"},
 		{Source: "other", Destination: "server", Requests: 100, P99: 7},
 	}
@@ -224,20 +267,44 @@ func TestStat(t *testing.T) {
 	if n := len(decode[Edges](t, f.ok("GET", "/edges", "")).Edges); n != 2 {
 		t.Errorf("%d edges", n)
 	}
+	// Nobody is given a shorter time than he asked for without a word.
+	for _, path := range []string{"/edges", "/stat"} {
+		f.ok("GET", path+"?window=1m", "")
+		if e := f.refused("GET", path+"?window=61s", "", 400); !strings.Contains(e.Message, "window=1m1s is too long") {
+			t.Errorf("%s: %+v", path, e)
+		}
+	}
 }
 
 func TestWhy(t *testing.T) {
 	f := newFixture(t)
 	f.mesh()
 	f.verdict = why.Verdict{Policy: "MeshTrafficPermission/p", Rule: "MeshTrafficPermission/p#rules[0].deny[0]"}
-	f.decisions = []why.Decision{
+	f.decisions = []report.Decision{
 		{Dataplane: "client-1", Side: "source", RequestID: "r1", Method: "POST", Path: "/pay", Status: 403},
 		{Dataplane: "server-1", Side: "destination", RequestID: "r1", Method: "POST", Path: "/pay", Status: 403},
 		{Dataplane: "server-1", Side: "source", RequestID: "r2"},
 	}
+	for i := range f.decisions {
+		f.decisions[i].Source, f.decisions[i].Destination = "client", "server"
+	}
 	a := decode[why.Answer](t, f.ok("GET", "/why?source=client&destination=server&requestId=r1", ""))
 	if a.Verdict != why.Deny || a.Rule != f.verdict.Rule || a.Path != "/pay" || a.Method != "POST" || len(a.Observed) != 2 {
 		t.Errorf("answer: %+v", a)
+	}
+	// Nobody of that name: the calls of others are no answer.
+	if a := decode[why.Answer](t, f.ok("GET", "/why?source=absent&destination=server", "")); a.Verdict != why.None || len(a.Observed) != 0 {
+		t.Errorf("answer: %+v", a)
+	}
+	// What called a service that is gone is still known.
+	f.decisions = append(f.decisions, report.Decision{Dataplane: "client-1", Side: "source", Source: "client", Destination: "gone"})
+	if a := decode[why.Answer](t, f.ok("GET", "/why?source=client&destination=gone", "")); len(a.Observed) != 1 {
+		t.Errorf("answer: %+v", a)
+	}
+	f.statuses[1].NACK = "port taken"
+	a = decode[why.Answer](t, f.ok("GET", "/why?source=client&destination=server", ""))
+	if len(a.Obstacles) != 1 || a.Obstacles[0].Code != "config_rejected" || !strings.Contains(a.Obstacles[0].Message, "port taken") {
+		t.Errorf("obstacles: %+v", a.Obstacles)
 	}
 	f.refused("GET", "/why?source=client", "", http.StatusBadRequest)
 	f.refused("GET", "/why?source=client&destination=server&port=0", "", http.StatusBadRequest)
@@ -272,11 +339,38 @@ func TestCheck(t *testing.T) {
 	if d := cmp.Diff(map[string]string{"dataplanes": OK, "authorities": Fail, "services": OK, "permissions": Warn}, results()); d != "" {
 		t.Error(d)
 	}
+	// Authorities alone are no identity: nobody joins.
+	f.world.Meshes["default"].Trust = []*resource.MeshTrust{trustOf(t)}
+	for _, c := range decode[Checks](t, f.ok("GET", "/check", "")).Checks {
+		if c.Name == "authorities" && (c.Result != Fail || !strings.Contains(c.Message, "no MeshIdentity")) {
+			t.Errorf("got %+v", c)
+		}
+	}
+	f.world.Meshes["default"].Identity = &resource.MeshIdentity{}
+	if got := results(); got["authorities"] != OK {
+		t.Errorf("got %v", got)
+	}
 	f.statuses[0].Connected = false
 	f.world.Meshes["default"].Services["server"].Ports[0].Endpoints.List[0].Unready = true
 	if got := results(); got["dataplanes"] != Fail || got["services"] != Fail {
 		t.Errorf("got %v", got)
 	}
+}
+
+// trustOf is a trust domain with one authority, valid for a year.
+func trustOf(t *testing.T) *resource.MeshTrust {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().AddDate(1, 0, 0), IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, ca, ca, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	return &resource.MeshTrust{TrustDomain: "default.default.mesh.local", CABundles: []resource.CABundle{{Type: resource.BundlePem, Pem: &resource.Pem{Value: text}}}}
 }
 
 func TestTokens(t *testing.T) {

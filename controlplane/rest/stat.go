@@ -2,10 +2,24 @@ package rest
 
 import (
 	"cmp"
+	"math"
 	"net/http"
 	"slices"
 	"time"
+
+	"github.com/hauberk-mesh/hauberk/controlplane/report"
 )
+
+// windowOf is how far back a question looks; zero is to the start. What is not kept is refused: an answer about less time
+// than was asked for would be taken for one about all of it.
+func windowOf(q *http.Request) (time.Duration, error) {
+	window, err := durationOf(q, "window", 0, math.MaxInt64)
+	if err == nil && window > report.MaxWindow {
+		err = refuse(http.StatusBadRequest, "window=%s is too long: proxies' reports of the last %s are kept apart; leave the window out for all since the control plane started",
+			window, report.MaxWindow)
+	}
+	return window, err
+}
 
 // edges are who talks to whom. Where window is given, only of that time.
 func (s *server) edges(q *http.Request) (int, any, error) {
@@ -13,15 +27,15 @@ func (s *server) edges(q *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	window, err := durationOf(q, "window", 0, 24*time.Hour)
+	window, err := windowOf(q)
 	if err != nil {
 		return 0, nil, err
 	}
 	all := s.Reports.Edges(m.Name, window)
 	if all == nil {
-		all = []Edge{}
+		all = []report.Edge{}
 	}
-	slices.SortFunc(all, func(a, b Edge) int {
+	slices.SortFunc(all, func(a, b report.Edge) int {
 		return cmp.Or(cmp.Compare(a.Source, b.Source), cmp.Compare(a.Destination, b.Destination), cmp.Compare(a.SourceID, b.SourceID))
 	})
 	return http.StatusOK, Edges{Mesh: m.Name, Edges: all}, nil
@@ -34,7 +48,7 @@ func (s *server) stat(q *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	window, err := durationOf(q, "window", 0, 24*time.Hour)
+	window, err := windowOf(q)
 	if err != nil {
 		return 0, nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hauberk-mesh/hauberk/controlplane/ir"
+	"github.com/hauberk-mesh/hauberk/controlplane/report"
 	"github.com/hauberk-mesh/hauberk/controlplane/why"
 	"github.com/hauberk-mesh/hauberk/controlplane/world"
 )
@@ -33,18 +34,19 @@ func (s *server) why(q *http.Request) (int, any, error) {
 		}
 		question.Port = uint32(port)
 	}
-	connected := s.connected(m)
+	proxies := s.proxies(m.Name)
 	answerer := why.Answerer{
 		Mesh:      m,
 		Resolve:   func(name string) (*ir.Proxy, error) { return s.Policies.Proxy(m, name) },
 		Judge:     s.Policies.Judge,
-		Connected: func(name string) bool { return connected[name] },
+		Connected: func(name string) bool { return proxies[name].Connected },
+		Rejected:  func(name string) string { return proxies[name].NACK },
 	}
 	answer, err := answerer.Ask(question)
 	if err != nil {
 		return 0, nil, err
 	}
-	observed := s.observed(q.Context(), m, answer, DecisionsQuery{
+	observed := s.observed(q.Context(), m, answer, report.Filter{
 		RequestID: v.Get("requestId"), Path: question.Path, Method: question.Method, Limit: 20,
 	})
 	if v.Get("requestId") != "" && len(observed) > 0 && question.Path == "" && observed[0].Path != "" {
@@ -58,12 +60,12 @@ func (s *server) why(q *http.Request) (int, any, error) {
 }
 
 // observed joins what the proxies of both sides recorded about each other.
-func (s *server) observed(ctx context.Context, m *world.Mesh, a *why.Answer, q DecisionsQuery) []why.Decision {
+func (s *server) observed(ctx context.Context, m *world.Mesh, a *why.Answer, q report.Filter) []report.Decision {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	bySource, byDestination := q, q
-	bySource.Peer, byDestination.Peer = a.Destination.Service, a.Source.Service
-	all := []why.Decision{}
+	bySource.Peer, byDestination.Peer = peer(a.Destination), peer(a.Source)
+	all := []report.Decision{}
 	for _, d := range s.Reports.Decisions(ctx, m.Name, a.Source.Dataplanes, bySource) {
 		if d.Side == "source" {
 			all = append(all, d)
@@ -74,14 +76,24 @@ func (s *server) observed(ctx context.Context, m *world.Mesh, a *why.Answer, q D
 			all = append(all, d)
 		}
 	}
-	slices.SortStableFunc(all, func(x, y why.Decision) int { return y.Time.Compare(x.Time) })
+	slices.SortStableFunc(all, func(x, y report.Decision) int { return y.Time.Compare(x.Time) })
 	return all[:min(len(all), q.Limit)]
 }
 
-func (s *server) connected(m *world.Mesh) map[string]bool {
-	c := map[string]bool{}
-	for _, p := range s.Proxies.Status(m.Name) {
-		c[p.Dataplane] = p.Connected
+// peer is how proxies know a party. One that does not exist any more, or never did, goes by the name that was asked for:
+// an empty peer would choose the calls of everybody.
+func peer(p why.Party) string {
+	if p.Service == "" {
+		return p.Name
 	}
-	return c
+	return p.Service
+}
+
+// proxies are the connections of a mesh by dataplane.
+func (s *server) proxies(mesh string) map[string]ProxyStatus {
+	known := map[string]ProxyStatus{}
+	for _, p := range s.Proxies.Status(mesh) {
+		known[p.Dataplane] = p
+	}
+	return known
 }

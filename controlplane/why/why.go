@@ -10,9 +10,9 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/hauberk-mesh/hauberk/controlplane/ir"
+	"github.com/hauberk-mesh/hauberk/controlplane/report"
 	"github.com/hauberk-mesh/hauberk/controlplane/world"
 )
 
@@ -43,7 +43,7 @@ type Answer struct {
 	Obstacles []Obstacle `json:"obstacles,omitempty"`
 	Decisions []Judged   `json:"decisions"`
 	// Observed is what both proxies recorded of real calls, newest first.
-	Observed []Decision `json:"observed"`
+	Observed []report.Decision `json:"observed"`
 }
 
 // Party is one side of the call.
@@ -76,34 +76,6 @@ type Judged struct {
 	ShadowRule string `json:"shadowRule,omitempty"`
 }
 
-// Decision is what a proxy recorded of one request or connection.
-type Decision struct {
-	Time             time.Time `json:"time"`
-	Dataplane        string    `json:"dataplane"` // who recorded it
-	Side             string    `json:"side"`      // source or destination
-	RequestID        string    `json:"requestId,omitempty"`
-	Source           string    `json:"source"`
-	Destination      string    `json:"destination"`
-	SourceID         string    `json:"sourceID,omitempty"`
-	DestinationID    string    `json:"destinationID,omitempty"`
-	Protocol         string    `json:"protocol"`
-	Method           string    `json:"method,omitempty"`
-	Path             string    `json:"path,omitempty"`
-	Status           uint32    `json:"status,omitempty"`
-	Flags            string    `json:"flags,omitempty"`
-	Details          string    `json:"details,omitempty"`
-	Reason           string    `json:"reason,omitempty"`
-	Policy           string    `json:"policy,omitempty"`
-	Rule             string    `json:"rule,omitempty"`
-	ShadowRule       string    `json:"shadowRule,omitempty"`
-	Upstream         string    `json:"upstream,omitempty"`
-	Route            string    `json:"route,omitempty"`
-	Attempts         uint32    `json:"attempts,omitempty"`
-	DurationMS       float64   `json:"durationMs"`
-	TransportFailure string    `json:"transportFailure,omitempty"`
-	TLSVersion       string    `json:"tlsVersion,omitempty"`
-}
-
 // Call is one request as the permission of an inbound sees it.
 type Call struct {
 	Permission *ir.Permission
@@ -134,6 +106,8 @@ type Answerer struct {
 	Resolve   func(dataplane string) (*ir.Proxy, error)
 	Judge     func(Call) Verdict
 	Connected func(dataplane string) bool
+	// Rejected is why a proxy refused the last configuration that it was sent, "" if it did not.
+	Rejected func(dataplane string) string
 }
 
 // Ask answers. The error is an inner one (a dataplane that cannot be resolved): whatever a user may have mistyped is an
@@ -145,7 +119,7 @@ func (a Answerer) Ask(q Query) (*Answer, error) {
 		Destination: a.party(q.Destination),
 		Verdict:     None,
 		Decisions:   []Judged{},
-		Observed:    []Decision{},
+		Observed:    []report.Decision{},
 	}
 	if !a.known(ans) {
 		return ans, nil
@@ -231,6 +205,7 @@ func (a Answerer) outbounds(q Query, ans *Answer) (map[uint32]bool, error) {
 			ans.add("not_connected", fmt.Sprintf("dataplane %s of the source is not connected: it runs the last configuration that it got", name),
 				"start it, or look at its log for why it cannot reach the control plane")
 		}
+		a.rejected(ans, name)
 		p, err := a.Resolve(name)
 		if err != nil {
 			return nil, fmt.Errorf("dataplane %s: %w", name, err)
@@ -255,6 +230,17 @@ func (a Answerer) outbounds(q Query, ans *Answer) (map[uint32]bool, error) {
 	return ports, nil
 }
 
+// rejected notes a proxy that does not run what the verdict is made from.
+func (a Answerer) rejected(ans *Answer, dataplane string) {
+	if a.Rejected == nil {
+		return
+	}
+	if reason := a.Rejected(dataplane); reason != "" {
+		ans.add("config_rejected", fmt.Sprintf("dataplane %s refused its configuration (%s) and runs an older one, or none", dataplane, reason),
+			"correct what the reason names (hauberk inspect dataplanes "+dataplane+")")
+	}
+}
+
 // endpoints notes ports of the destination that nobody answers on.
 func (a Answerer) endpoints(ans *Answer, ports map[uint32]bool) {
 	for _, name := range ans.Destination.Dataplanes {
@@ -262,6 +248,7 @@ func (a Answerer) endpoints(ans *Answer, ports map[uint32]bool) {
 			ans.add("not_connected", fmt.Sprintf("dataplane %s of the destination is not connected", name),
 				"start it; after its lease of 30 s it is no endpoint any more")
 		}
+		a.rejected(ans, name)
 	}
 	svc := a.Mesh.Services[ans.Destination.Service]
 	if svc == nil {

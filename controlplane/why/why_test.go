@@ -68,6 +68,9 @@ func TestAsk(t *testing.T) {
 		}, Query{Source: "web", Destination: "cart", Path: "/ok"}, Allow, 2, []string{"no_ready_endpoint"}},
 		"not connected": {func(a *Answerer) { a.Connected = func(n string) bool { return n != "web-1" } },
 			Query{Source: "web", Destination: "cart", Path: "/ok"}, Allow, 2, []string{"not_connected"}},
+		"rejected": {func(a *Answerer) {
+			a.Rejected = func(n string) string { return map[string]string{"cart-1": "port taken"}[n] }
+		}, Query{Source: "web", Destination: "cart", Path: "/ok"}, Allow, 2, []string{"config_rejected"}},
 		"revoked": {func(a *Answerer) { a.Mesh.Revoked = []string{"spiffe://default.default.mesh.local/workload/web"} },
 			Query{Source: "web", Destination: "cart", Path: "/ok"}, Allow, 2, []string{"identity_revoked"}},
 		"no dataplane": {func(a *Answerer) { a.Mesh.Services["empty"] = &world.Service{Name: "empty"} },

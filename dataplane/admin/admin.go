@@ -45,7 +45,7 @@ const maxHeader = 16 << 10
 // Server is an http.Server with limits that fit the port.
 func Server(h http.Handler) *http.Server {
 	return &http.Server{
-		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, IdleTimeout: time.Minute,
+		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute,
 		MaxHeaderBytes: maxHeader,
 		// A port scan is no news.
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),

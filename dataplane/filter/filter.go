@@ -37,9 +37,10 @@ type Network interface {
 // Verdict is a filter's word on a request or connection. Values are built once with the chain where possible, so that a
 // refusal costs no allocation; they must not be changed by who receives them.
 type Verdict struct {
-	// Refuse ends the request with Status (a connection is reset). If false the verdict is only noted (a shadow rule), and
-	// the chain goes on.
+	// Refuse ends the request with Status (a connection is reset). If neither this nor Answer is set, the verdict is only
+	// noted, and the chain goes on: Rule let the request pass, or, with Shadow, would have refused it.
 	Refuse bool
+	Shadow bool
 	// Answer ends the request with Status and no error: the filter has answered by itself, as a health check does.
 	Answer bool
 	Status int

@@ -7,6 +7,7 @@ import (
 
 	"github.com/hauberk-mesh/hauberk/dataplane/filter"
 	"github.com/hauberk-mesh/hauberk/dataplane/http/http1"
+	"github.com/hauberk-mesh/hauberk/dataplane/telemetry"
 	"github.com/hauberk-mesh/hauberk/internal/buffers"
 )
 
@@ -27,13 +28,9 @@ func (s *server) verdict(v *filter.Verdict) {
 	s.rec.Policy, s.rec.Rule = v.Policy, v.Rule
 	sentence := ""
 	if v.Refuse {
-		for _, r := range Reasons() {
-			if r.Code == v.Reason {
-				sentence = r.Sentence
-			}
-		}
-		if sentence == "" {
-			sentence = "refused"
+		sentence = "refused"
+		if r := find(v.Reason); r != nil {
+			sentence = r.Sentence
 		}
 	}
 	s.answer(v.Status, v.Reason, sentence, v.Unprocessed)
@@ -53,7 +50,7 @@ func (s *server) answer(status int, reason, sentence string, unprocessed bool) {
 	if s.rec.RequestID != "" {
 		m.Header.Add(headerRequestID, s.rec.RequestID)
 	}
-	if unprocessed {
+	if unprocessed && s.spec.Direction == telemetry.Inbound && s.Info.PeerID != "" { // for the caller's proxy, and nobody else
 		m.Header.Add(headerUnprocessed, "1")
 	}
 	body := ""
@@ -118,12 +115,19 @@ func (s *server) disconnected() {
 	}
 }
 
+// headTime bounds a head for which no time is configured: Envoy's default is none, and a head that comes byte by byte would
+// hold its connection for as long as the sender likes.
+const headTime = time.Minute
+
 // readHead reads the request's head within the time for it.
 func (s *server) readHead() (*Reason, error) {
-	if spec := s.spec; !s.r.EndsHead() {
-		limit := spec.RequestHeaders
+	if !s.r.EndsHead() {
+		limit := s.spec.RequestHeaders
 		if limit == 0 {
-			limit = spec.StreamIdle
+			limit = headTime
+			if idle := s.spec.StreamIdle; idle > 0 {
+				limit = min(limit, idle)
+			}
 		}
 		s.readDeadline(s.rec.Start, limit)
 	}

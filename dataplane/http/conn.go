@@ -18,7 +18,7 @@ import (
 type Conn struct {
 	net.Conn
 	Info     *filter.Conn
-	Listener string
+	Listener func() string // its present name
 	Recorder telemetry.Recorder
 
 	// Chain gives the chain that serves this connection at this moment; it is asked for each request, so that a new
@@ -41,6 +41,10 @@ const DrainIdle = time.Second
 func Serve(ctx context.Context, c *Conn) {
 	s := &server{Conn: c, ctx: ctx, r: http1.NewReader(c.Conn), opened: time.Now()}
 	s.spec, _ = c.Chain()
+	defer func() { // there is something left only where a bug has cut a request short
+		s.stopUpload()
+		s.dropUpstream()
+	}()
 	for s.await() && s.serve() {
 	}
 	s.end()

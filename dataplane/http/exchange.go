@@ -73,6 +73,9 @@ func (s *server) forward() {
 // can be sent again.
 func (s *server) compose() {
 	m := &s.req
+	if s.spec.Direction == telemetry.Inbound && s.Info.PeerID != "" { // the filters have read them; others' went before
+		stripOwn(&m.Header)
+	}
 	if m.Authority == "" { // HTTP/1.0 needs none, HTTP/1.1 does
 		m.Authority = s.route.Cluster.Service()
 	}
@@ -96,6 +99,7 @@ func (s *server) Try(_ int, fresh bool) resilience.Outcome {
 	}
 	s.dropUpstream()
 	s.last = e
+	s.rec.Reason, s.rec.Unprocessed = "", false // of the attempt before
 	s.rec.UpstreamHost = e.Addr()
 	if s.sick(e) {
 		return resilience.ConnectFailed
@@ -142,8 +146,8 @@ func (s *server) Repeatable() bool {
 func (s *server) attempt() resilience.Outcome {
 	s.sent = time.Now()
 	s.watch.moved(s.sent)
-	// A failure to send is not judged: a server may answer early and close, and its answer says more.
-	_, _ = s.up.Write(s.out)
+	s.watch.readArmed = time.Time{} // what was armed is the connection of an earlier attempt
+	s.send()
 	if !s.whole {
 		s.startUpload()
 	}
@@ -164,6 +168,21 @@ func (s *server) attempt() resilience.Outcome {
 	}
 	s.rec.UpstreamTime = time.Since(s.sent)
 	return s.judge()
+}
+
+// atOnce is what a connection without a request takes without a wait for its peer: no socket's buffer is smaller.
+const atOnce = 8 << 10
+
+// send writes the request's head and what goes with it, bounded by the request's limits. A failure is not judged: a server
+// may answer early and close, and its answer says more.
+func (s *server) send() {
+	if len(s.out) <= atOnce {
+		_, _ = s.up.Write(s.out)
+		return
+	}
+	_ = s.up.SetWriteDeadline(s.earliest(time.Time{}))
+	_, _ = s.up.Write(s.out)
+	_ = s.up.SetWriteDeadline(time.Time{})
 }
 
 // judge tells an answer of the application from one of a proxy that did not reach it.

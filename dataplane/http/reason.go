@@ -15,7 +15,7 @@ type Reason struct {
 	Unprocessed bool
 }
 
-// The reasons of this version. They are values, not variables to be changed.
+// The reasons of this version, which are not to be changed.
 var (
 	reasonPermission = Reason{"permission_denied", 403, "UAEX", "rbac_access_denied", "the mesh does not permit this call", false}
 	reasonNoRoute    = Reason{"no_route", 404, "NR", "route_not_found", "no route matches this path", false}
@@ -40,23 +40,37 @@ var (
 	reasonExpired = Reason{"peer_expired", 503, "", "peer_certificate_expired", "the certificate of this connection has expired", true}
 )
 
+// table is all of them.
+func table() [17]*Reason {
+	return [...]*Reason{&reasonPermission, &reasonNoRoute, &reasonNoEndpoint, &reasonConnect, &reasonUpstreamReset, &reasonProtocol,
+		&reasonTimeout, &reasonMaxTime, &reasonIdle, &reasonIdleIn, &reasonHeaders, &reasonBad, &reasonTooBig, &reasonPath,
+		&reasonDrain, &reasonApp, &reasonExpired}
+}
+
 // Reasons is the table of all reasons, sorted by code; a code that answers with more than one status is there more than once.
 func Reasons() []Reason {
-	all := []Reason{reasonPermission, reasonNoRoute, reasonNoEndpoint, reasonConnect, reasonUpstreamReset, reasonProtocol,
-		reasonTimeout, reasonMaxTime, reasonIdle, reasonIdleIn, reasonHeaders, reasonBad, reasonTooBig, reasonPath, reasonDrain,
-		reasonApp, reasonExpired}
+	var all []Reason
+	for _, r := range table() {
+		all = append(all, *r)
+	}
 	sort.SliceStable(all, func(i, j int) bool { return all[i].Code < all[j].Code })
 	return all
 }
 
+// find returns the first reason of a code, or nil.
+func find(code string) *Reason {
+	for _, r := range table() {
+		if r.Code == code {
+			return r
+		}
+	}
+	return nil
+}
+
 // known returns the code if it is one of ours: what a peer says is a label in metrics only if it is in the table.
 func known(code string) string {
-	for _, r := range [...]*Reason{&reasonPermission, &reasonNoRoute, &reasonNoEndpoint, &reasonConnect, &reasonUpstreamReset,
-		&reasonProtocol, &reasonTimeout, &reasonIdle, &reasonHeaders, &reasonBad, &reasonTooBig, &reasonPath, &reasonDrain,
-		&reasonApp, &reasonExpired} {
-		if r.Code == code {
-			return r.Code
-		}
+	if r := find(code); r != nil {
+		return r.Code
 	}
 	return ""
 }

@@ -22,7 +22,7 @@ func (s *server) describe() {
 // describeHop notes what is known of the connection.
 func (s *server) describeHop() {
 	r := &s.rec
-	r.Direction, r.Listener = s.spec.Direction, s.Listener
+	r.Direction, r.Listener = s.spec.Direction, s.Listener()
 	r.DownstreamLocal, r.DownstreamRemote, r.SNI = s.Info.Local, s.Info.Remote, s.Info.SNI
 	r.DestinationService = s.spec.Service
 	if s.spec.Direction == telemetry.Outbound {
@@ -47,10 +47,13 @@ func (s *server) describeUpstream() {
 	}
 }
 
-// note keeps a verdict that only was to be noted.
-func (s *server) note(shadow *filter.Verdict) {
-	if shadow != nil {
-		s.rec.ShadowRule = shadow.Rule
+// note keeps which rule let the request pass, and which one would have refused it.
+func (s *server) note(o filter.Outcome) {
+	if o.Allowed != nil {
+		s.rec.Policy, s.rec.Rule = o.Allowed.Policy, o.Allowed.Rule
+	}
+	if o.Shadow != nil {
+		s.rec.ShadowRule = o.Shadow.Rule
 	}
 }
 

@@ -153,8 +153,7 @@ func (s *server) uploadEnded() bool {
 	}
 	// The server has answered completely: it has most likely taken all, and if it does not, the write must end.
 	_ = s.up.SetWriteDeadline(time.Now().Add(tick))
-	<-u.done
-	u.running = false
+	u.wait()
 	if u.err == nil {
 		_ = s.up.SetWriteDeadline(time.Time{})
 	}

@@ -46,9 +46,9 @@ func (s *server) serve() (keep bool) {
 		s.refuse(&reasonPath)
 	default:
 		s.route = s.spec.Routes.Match(s.req.Path)
-		final, shadow := filter.RunHTTP(s.spec.Filters, s.Info, &s.req.Request)
-		s.note(shadow)
-		switch {
+		judged := filter.RunHTTP(s.spec.Filters, s.Info, &s.req.Request)
+		s.note(judged)
+		switch final := judged.Final; {
 		case final != nil && final.Answer:
 			s.verdict(final)
 			return s.keep // a question about health is no traffic: telemetry does not count it

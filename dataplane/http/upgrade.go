@@ -2,12 +2,12 @@ package http
 
 import (
 	"errors"
+	"time"
 
 	"github.com/hauberk-mesh/hauberk/dataplane/filter"
 	"github.com/hauberk-mesh/hauberk/dataplane/http/http1"
 	"github.com/hauberk-mesh/hauberk/dataplane/tcp"
 	"github.com/hauberk-mesh/hauberk/internal/buffers"
-	"time"
 )
 
 // upgrade sends the 101 on and copies opaque bytes from then on. The request's timeout does not hold any more; its idle time
@@ -38,12 +38,14 @@ func (s *server) upgrade() {
 		pipe.Deadline = s.rec.Start.Add(s.route.MaxStream)
 	}
 	s.Watch(func() *filter.Verdict {
-		spec, _ := s.Chain()
+		spec, gone := s.Chain()
+		if gone {
+			return nil // the listener goes; its connections are drained
+		}
 		if spec == nil {
 			return &filter.Verdict{Refuse: true, Flags: "UAEX", Details: "rbac_access_denied", Reason: reasonPermission.Code}
 		}
-		final, _ := filter.RunHTTP(spec.Filters, s.Info, &s.req.Request)
-		return final
+		return filter.RunHTTP(spec.Filters, s.Info, &s.req.Request).Final
 	})
 	side, err := pipe.Run()
 	denied := s.Watch(nil)
@@ -57,6 +59,9 @@ func (s *server) upgrade() {
 		s.abort = false
 	case errors.Is(err, tcp.ErrIdle):
 		s.rec.Flags = "SI"
+		s.abort = false
+	case errors.Is(err, tcp.ErrTooLong):
+		s.rec.Flags = "DT"
 		s.abort = false
 	case side == tcp.Upstream:
 		s.rec.Flags = "UC"

@@ -1,7 +1,9 @@
 package http
 
 import (
+	"fmt"
 	"io"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -19,6 +21,7 @@ type upload struct {
 	read   atomic.Bool // the whole body was read: set before its last piece is written
 	broken atomic.Bool // the client failed, or its body is malformed
 	err    error       // valid after done
+	bug    string      // of the goroutine; valid after done
 }
 
 // startUpload copies the rest of the body in the background.
@@ -35,6 +38,7 @@ func (s *server) startUpload() {
 func (s *server) runUpload() {
 	u := &s.upload
 	defer close(u.done)
+	defer s.uploadBug()
 	buf := buffers.GetLarge()
 	defer buffers.Put(buf)
 	for {
@@ -43,8 +47,7 @@ func (s *server) runUpload() {
 		if err != nil && err != io.EOF {
 			u.err = err
 			if !timeout(err) { // a timeout is stopUpload's
-				u.broken.Store(true)
-				_ = s.up.SetReadDeadline(time.Unix(1, 0)) // wake who waits for the response
+				s.breakUpload()
 			}
 			return
 		}
@@ -71,6 +74,29 @@ func (s *server) runUpload() {
 	}
 }
 
+// breakUpload wakes who waits for the response: there will be no more of the request.
+func (s *server) breakUpload() {
+	s.upload.broken.Store(true)
+	_ = s.up.SetReadDeadline(time.Unix(1, 0))
+}
+
+// uploadBug keeps a panic for the connection's own goroutine, where it ends this connection alone.
+func (s *server) uploadBug() {
+	if v := recover(); v != nil {
+		s.upload.bug = fmt.Sprintf("upload: %v\n%s", v, debug.Stack())
+		s.breakUpload()
+	}
+}
+
+// wait returns when the goroutine has ended.
+func (u *upload) wait() {
+	<-u.done
+	u.running = false
+	if u.bug != "" {
+		panic(u.bug)
+	}
+}
+
 // stopUpload ends the goroutine, if there is one, and tells how much of the body it has taken.
 func (s *server) stopUpload() int64 {
 	u := &s.upload
@@ -82,8 +108,7 @@ func (s *server) stopUpload() int64 {
 	if s.up != nil {
 		_ = s.up.SetWriteDeadline(past)
 	}
-	<-u.done
-	u.running = false
+	u.wait()
 	return u.bytes
 }
 

@@ -56,6 +56,16 @@ func (s *server) limits() [3]limit {
 	return l
 }
 
+// earliest is the first of at and the request's limits; zero is never.
+func (s *server) earliest(at time.Time) time.Time {
+	for _, l := range s.limits() {
+		if !l.at.IsZero() && (at.IsZero() || l.at.Before(at)) {
+			at = l.at
+		}
+	}
+	return at
+}
+
 func (s *server) limitIdle() time.Duration {
 	if s.route.StreamIdle > 0 {
 		return s.route.StreamIdle
@@ -91,13 +101,7 @@ func (s *server) armRead() {
 		return
 	}
 	s.watch.readArmed = now
-	at := now.Add(tick)
-	for _, l := range s.limits() {
-		if !l.at.IsZero() && l.at.Before(at) {
-			at = l.at
-		}
-	}
-	_ = s.up.SetReadDeadline(at)
+	_ = s.up.SetReadDeadline(s.earliest(now.Add(tick)))
 }
 
 // readResponse reads the next response head.
@@ -128,11 +132,5 @@ func (s *server) armWrite() {
 		return
 	}
 	s.watch.writeArmed = now
-	var at time.Time
-	for _, l := range s.limits() {
-		if !l.at.IsZero() && (at.IsZero() || l.at.Before(at)) {
-			at = l.at
-		}
-	}
-	_ = s.SetWriteDeadline(at)
+	_ = s.SetWriteDeadline(s.earliest(time.Time{}))
 }

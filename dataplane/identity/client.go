@@ -23,6 +23,7 @@ import (
 
 	"github.com/hauberk-mesh/hauberk/accel/keyprovider"
 	"github.com/hauberk-mesh/hauberk/dataplane/tls"
+	"github.com/hauberk-mesh/hauberk/internal/atomicfile"
 )
 
 // Options are what a Client needs.
@@ -82,7 +83,7 @@ func New(o Options) (*Client, error) {
 		return nil, errors.New("identity client: CAs, Token, Keys, Identity, Trust and Logger are all required")
 	}
 	if o.StateDir != "" {
-		if err := os.MkdirAll(o.StateDir, 0o700); err != nil {
+		if err := atomicfile.PrivateDir(o.StateDir); err != nil {
 			return nil, fmt.Errorf("state directory: %w", err)
 		}
 	}

@@ -6,10 +6,22 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
 )
+
+// connectTimeout ends an attempt to connect that gets no answer, soon enough for the next.
+const connectTimeout = 5 * time.Second
+
+// aliveness finds a control plane whose host has died without a word within half a minute, also for a stream that only
+// listens. The control plane takes pings each 5 s for no offence.
+func aliveness() keepalive.ClientParameters {
+	return keepalive.ClientParameters{Time: 15 * time.Second, Timeout: 10 * time.Second, PermitWithoutStream: true}
+}
 
 // Dial returns a new connection to the control plane, over mutual TLS with the SVID of the moment of each handshake. The
 // control plane takes no new stream on a connection whose leaf has expired: whoever opens a stream anew, dials anew.
@@ -34,6 +46,8 @@ func (c *Client) dial(withSVID bool, connect func(context.Context, string) (net.
 	conn, err := grpc.NewClient("passthrough:///"+c.addr,
 		grpc.WithTransportCredentials(credentials.NewTLS(config)),
 		grpc.WithContextDialer(connect),
+		grpc.WithKeepaliveParams(aliveness()),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: connectTimeout}),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("control plane %s: %w", c.addr, err)

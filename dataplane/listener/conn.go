@@ -42,6 +42,7 @@ func (l *Listener) handle(ctx context.Context, c *conn) {
 		defer func() {
 			if v := recover(); v != nil {
 				l.n.panics.Add(1)
+				sock.Reset(raw) // what was sent so far is not all there is
 				l.o.OnPanic(v, debug.Stack())
 			}
 		}()
@@ -186,7 +187,7 @@ func (c *conn) handshake(ctx context.Context, chain *Chain) (net.Conn, error) {
 
 func (c *conn) serveHTTP(ctx context.Context, served net.Conn) {
 	http.Serve(ctx, &http.Conn{
-		Conn: served, Info: c.info, Listener: c.l.o.Name, Recorder: c.l.o.Recorder,
+		Conn: served, Info: c.info, Listener: c.l.Name, Recorder: c.l.o.Recorder,
 		Chain: func() (*http.Spec, bool) {
 			spec := c.l.o.Source()
 			if spec == nil {
@@ -220,8 +221,7 @@ func (c *conn) serveTCP(ctx context.Context, served net.Conn) {
 		if chain == nil {
 			return &filter.Verdict{Refuse: true, Flags: "UAEX", Details: "filter_chain_gone", Reason: "permission_denied"}
 		}
-		final, _ := filter.RunNetwork(chain.Network, c.info)
-		return final
+		return filter.RunNetwork(chain.Network, c.info).Final
 	})
 	chain := now()
 	if chain == nil {
@@ -229,7 +229,7 @@ func (c *conn) serveTCP(ctx context.Context, served net.Conn) {
 		return
 	}
 	tcp.Serve(ctx, &tcp.Conn{
-		Conn: served, Info: c.info, Listener: c.l.o.Name, Recorder: c.l.o.Recorder, Network: chain.Network,
+		Conn: served, Info: c.info, Listener: c.l.Name, Recorder: c.l.o.Recorder, Network: chain.Network,
 		Denied: func() *filter.Verdict { return c.watch(nil) },
 	}, chain.TCP)
 }

@@ -96,6 +96,21 @@ func TestHostileInput(t *testing.T) {
 	eventually(t, "all descriptors to be closed", func() bool { return descriptors(t) <= fds+8 })
 }
 
+// A client that has sent far too much, and only reads then, still gets to read why it was refused.
+func TestHugeHeadIsAnswered(t *testing.T) {
+	p := start(t, sockets(), proxyOptions{endpoints: []string{"127.0.0.1:1"}})
+	for range 20 {
+		c := p.conn()
+		if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: h\r\nX: "+strings.Repeat("a", 1<<20)+"\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil || resp.StatusCode != 431 {
+			t.Fatal(resp, err)
+		}
+	}
+}
+
 // One byte at a time is slow, not wrong; more slowly than the limit is refused.
 func TestSlowBytes(t *testing.T) {
 	n := memory()

@@ -273,8 +273,8 @@ func TestNoEndpoint(t *testing.T) {
 		if resp.StatusCode != 503 || resp.Header.Get("x-hauberk-reason") != tc.reason || r.Flags != tc.flags || r.Attempts != len(tc.endpoints) {
 			t.Errorf("%s: %v, record %+v", tc.reason, resp.Header, r)
 		}
-		if got, want := resp.Header.Get("hauberk-unprocessed") == "1", tc.direction == telemetry.Inbound; got != want {
-			t.Errorf("unprocessed %t", got)
+		if want := tc.direction == telemetry.Inbound; r.Unprocessed != want || resp.Header.Get("hauberk-unprocessed") != "" {
+			t.Errorf("%s: unprocessed %t, header %v", tc.reason, r.Unprocessed, resp.Header)
 		}
 	}
 }

@@ -23,7 +23,7 @@ const DefaultHandshakeTimeout = 10 * time.Second
 
 // Options are what a listener needs. The functions are called from many goroutines and must not block.
 type Options struct {
-	Name     string
+	Name     string // for what is recorded once the Source has none
 	Listener net.Listener
 	Source   Source
 	Recorder telemetry.Recorder
@@ -70,8 +70,13 @@ func New(o Options) *Listener {
 	return &Listener{o: o, bound: filter.AddrPort(o.Listener.Addr()), conns: map[*conn]struct{}{}, empty: make(chan struct{})}
 }
 
-// Name is the listener's name.
-func (l *Listener) Name() string { return l.o.Name }
+// Name is the name of what is configured at the address now, which may have been renamed since it was opened.
+func (l *Listener) Name() string {
+	if spec := l.o.Source(); spec != nil && spec.Name != "" {
+		return spec.Name
+	}
+	return l.o.Name
+}
 
 // Addr is where it listens.
 func (l *Listener) Addr() netip.AddrPort { return l.bound }
@@ -89,11 +94,13 @@ func (l *Listener) Stats() Stats {
 // that are left are cut.
 func (l *Listener) Serve(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() {
-		l.close()
+		l.Close()
 		l.cut()
 	})
 	defer stop()
-	l.accepting.Add(1)
+	if !l.begin() {
+		return nil
+	}
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer l.accepting.Done()
@@ -124,12 +131,22 @@ func (l *Listener) Serve(ctx context.Context) error {
 	}
 }
 
+// begin counts the accept loop, unless it was closed before: who closes then waits for what it has accepted.
+func (l *Listener) begin() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed {
+		l.accepting.Add(1)
+	}
+	return !l.closed
+}
+
 // Drain stops accepting and lets connections end: responses carry connection: close, connections without a request close
 // after a second (http.DrainIdle), opaque ones go on. It returns when all have ended; those that are left when ctx is done are cut, and
 // its error is returned.
 func (l *Listener) Drain(ctx context.Context) error {
 	l.draining.Store(true)
-	l.close()
+	l.Close()
 	l.accepting.Wait() // one that was just accepted counts
 	for _, c := range l.open() {
 		c.wakeIdle()
@@ -167,7 +184,8 @@ func (l *Listener) open() []*conn {
 	return open
 }
 
-func (l *Listener) close() {
+// Close stops accepting. Connections go on; Drain ends them.
+func (l *Listener) Close() {
 	l.mu.Lock()
 	l.closed = true
 	l.mu.Unlock()

@@ -15,6 +15,9 @@ import (
 // ErrIdle ends a copy on which nothing moved for the idle timeout.
 var ErrIdle = errors.New("no bytes in either direction for the idle timeout")
 
+// ErrTooLong ends a copy whose Deadline has passed.
+var ErrTooLong = errors.New("the connection has lasted as long as one may")
+
 // Side names the connection that ended a copy by an error.
 type Side uint8
 
@@ -61,7 +64,7 @@ func (p *Pipe) Run() (Side, error) {
 	if err == nil || errors.Is(err, errInterrupted) && other.err != nil {
 		side, err = other.side, other.err
 	}
-	if errors.Is(err, ErrIdle) { // nobody failed, whichever side noticed first
+	if errors.Is(err, ErrIdle) || errors.Is(err, ErrTooLong) { // nobody failed, whichever side noticed first
 		side = Neither
 	}
 	return side, err
@@ -161,14 +164,18 @@ func (p *Pipe) write(dst net.Conn, b []byte) error {
 	_, err := dst.Write(b)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		err = ErrIdle
+		if !p.Deadline.IsZero() && !time.Now().Before(p.Deadline) {
+			err = ErrTooLong
+		}
 	}
 	p.moved()
 	return err
 }
 
 func (p *Pipe) moved() {
-	if p.last.Load() >= 0 {
-		p.last.Store(int64(time.Since(p.start)))
+	// Not a plain store: it could take back what unblock has just said.
+	if last := p.last.Load(); last >= 0 {
+		p.last.CompareAndSwap(last, int64(time.Since(p.start)))
 	}
 }
 
@@ -188,7 +195,7 @@ func (p *Pipe) arm(set func(time.Time) error) error {
 	}
 	if !p.Deadline.IsZero() {
 		if !now.Before(p.Deadline) {
-			return ErrIdle
+			return ErrTooLong
 		}
 		if at.IsZero() || p.Deadline.Before(at) {
 			at = p.Deadline

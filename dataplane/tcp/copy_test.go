@@ -53,7 +53,7 @@ func TestPipe(t *testing.T) {
 		{"idle", &Pipe{Idle: time.Minute}, func(c, s *memconn.Conn) { time.Sleep(30 * time.Second); _, _ = c.Write([]byte("x")) },
 			Neither, ErrIdle, false, 90 * time.Second},
 		{"half-closed and idle", &Pipe{Idle: time.Minute}, func(c, s *memconn.Conn) { _ = c.CloseWrite() }, Neither, ErrIdle, false, time.Minute},
-		{"deadline", &Pipe{Idle: time.Minute, Deadline: time.Now().Add(time.Hour)}, nil, Neither, ErrIdle, false, 0},
+		{"deadline", &Pipe{Idle: time.Minute, Deadline: time.Now().Add(time.Hour)}, nil, Neither, ErrTooLong, false, 0},
 		{"client resets", &Pipe{}, func(c, s *memconn.Conn) { sock.Reset(c) }, Downstream, nil, false, 0},
 		{"server resets", &Pipe{}, func(c, s *memconn.Conn) { sock.Reset(s) }, Upstream, nil, false, 0},
 		{"server takes nothing", &Pipe{Idle: time.Minute}, func(c, s *memconn.Conn) { _, _ = c.Write(make([]byte, 200<<10)) }, Neither, ErrIdle, false, time.Minute},

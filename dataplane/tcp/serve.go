@@ -24,7 +24,7 @@ const connectAttempts = 5
 type Conn struct {
 	net.Conn
 	Info     *filter.Conn
-	Listener string
+	Listener func() string // its present name
 	Recorder telemetry.Recorder
 	// Network are the chain's filters; they have not been asked yet.
 	Network []filter.Network
@@ -55,7 +55,7 @@ type session struct {
 
 func (s *session) begin() {
 	r := &s.rec
-	r.Start, r.Direction, r.Listener, r.Protocol = time.Now(), s.spec.Direction, s.Listener, "TCP"
+	r.Start, r.Direction, r.Listener, r.Protocol = time.Now(), s.spec.Direction, s.Listener(), "TCP"
 	r.Cluster = s.spec.Cluster.Name()
 	r.DownstreamLocal, r.DownstreamRemote, r.SNI = s.Info.Local, s.Info.Remote, s.Info.SNI
 	r.DestinationService = s.spec.Service
@@ -76,19 +76,18 @@ func (s *session) begin() {
 
 // judge asks the filters. A refusal is a reset: there is no other way to tell an opaque client.
 func (s *session) judge() (refused bool) {
-	final, shadow := filter.RunNetwork(s.Network, s.Info)
-	if shadow != nil {
-		s.rec.ShadowRule = shadow.Rule
+	judged := filter.RunNetwork(s.Network, s.Info)
+	if judged.Allowed != nil {
+		s.rec.Policy, s.rec.Rule = judged.Allowed.Policy, judged.Allowed.Rule
 	}
-	if final == nil || !final.Refuse {
-		if final == nil && s.rec.Policy == "" && shadow != nil {
-			s.rec.Policy = shadow.Policy
-		}
-		s.Recorder.Opened(&s.rec)
-		return false
+	if judged.Shadow != nil {
+		s.rec.ShadowRule = judged.Shadow.Rule
 	}
 	s.Recorder.Opened(&s.rec)
-	s.deny(final)
+	if judged.Final == nil || !judged.Final.Refuse {
+		return false
+	}
+	s.deny(judged.Final)
 	return true
 }
 
@@ -156,11 +155,13 @@ func (s *session) copy() {
 	}
 	side, err := p.Run()
 	s.rec.BytesIn, s.rec.BytesOut = p.In.Load(), p.Out.Load()
-	s.reset = err != nil && !errors.Is(err, ErrIdle)
+	s.reset = side != Neither
 	switch {
 	case err == nil:
 	case errors.Is(err, ErrIdle):
 		s.rec.Flags, s.rec.Details, s.rec.Reason = "SI", "idle_timeout", "stream_idle_timeout"
+	case errors.Is(err, ErrTooLong):
+		s.rec.Flags, s.rec.Details, s.rec.Reason = "DT", "max_duration_timeout", "request_timeout"
 	case side == Upstream:
 		s.rec.Flags, s.rec.Details, s.rec.Reason = "UC", "upstream_reset", "upstream_reset"
 		if p.Out.Load() == 0 && s.up.Proven() {

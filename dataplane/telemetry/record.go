@@ -51,7 +51,7 @@ type Record struct {
 	Details string
 	// Reason is the stable reason code of a response that the mesh made up (docs/reasons.md); empty otherwise.
 	Reason string
-	// Policy and Rule are what decided, where a policy did: "MeshTrafficPermission/allow-web" and
+	// Policy and Rule are what decided, where a policy did, for or against: "MeshTrafficPermission/allow-web" and
 	// "MeshTrafficPermission/allow-web#rules[0].allow[1]". Both "default-deny" where nothing allowed.
 	Policy, Rule string
 	// ShadowRule is the allowWithShadowDeny entry that would deny.

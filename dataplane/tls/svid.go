@@ -24,6 +24,9 @@ func leafID(leaf *x509.Certificate) (spiffeid.ID, error) {
 	if len(leaf.URIs) != 1 {
 		return spiffeid.ID{}, fmt.Errorf("has %d URI SANs instead of one SPIFFE ID", len(leaf.URIs))
 	}
+	if len(leaf.URIs[0].String()) > maxID {
+		return spiffeid.ID{}, fmt.Errorf("has a URI SAN of more than %d bytes", maxID)
+	}
 	id, err := spiffeid.FromURI(leaf.URIs[0])
 	if err != nil {
 		return spiffeid.ID{}, fmt.Errorf("has the URI SAN %q: %w", leaf.URIs[0], err)
@@ -60,8 +63,18 @@ func (r *Refusal) Error() string {
 	return "peer presented " + r.PeerID + ", refused: " + r.Reason
 }
 
+// What a refusal repeats of a stranger's certificate is bounded: it goes to the log. SPIFFE-ID section 2.4 bounds IDs.
+const (
+	maxID     = 2048
+	maxReason = 2 * maxID
+)
+
 func refuse(id, format string, args ...any) error {
-	return &Refusal{PeerID: id, Reason: fmt.Sprintf(format, args...)}
+	reason := fmt.Sprintf(format, args...)
+	if len(reason) > maxReason {
+		reason = strings.ToValidUTF8(reason[:maxReason], "") + "..."
+	}
+	return &Refusal{PeerID: id, Reason: reason}
 }
 
 // oneOf lists acceptable values in an error, the first few of many.

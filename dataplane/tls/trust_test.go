@@ -123,3 +123,22 @@ func BenchmarkVerify(b *testing.B) {
 		}
 	})
 }
+
+// A stranger chooses every word of its certificates: what it says must not fill the log.
+func TestRefusalsAreShort(t *testing.T) {
+	long := strings.Repeat("x", 50_000)
+	us, them := newAuthority(t, "mesh.local"), newAuthority(t, "mesh.local")
+	them.mid.Subject.CommonName = long
+	for name, leaf := range map[string]*SVID{
+		"path":   them.leaf(t, long, nil),
+		"query":  them.leaf(t, "cart", func(c *x509.Certificate) { c.URIs[0].RawQuery = long }),
+		"scheme": them.leaf(t, "cart", func(c *x509.Certificate) { c.URIs[0].Scheme = long }),
+		"issuer": them.leaf(t, "cart", nil),
+	} {
+		side := newSide(t, nil, us.bundle())
+		_, err := side.trust.VerifyClient([]*x509.Certificate{leaf.Certificate.Leaf, them.mid})
+		if err == nil || len(err.Error()) > 2*maxReason {
+			t.Errorf("%s: %d bytes", name, len(err.Error()))
+		}
+	}
+}

@@ -43,7 +43,7 @@ type member struct {
 	name    string
 }
 
-// Build makes a cluster. Endpoints of prev (nil: none) with equal address, TLS key and protocol are taken over with their
+// Build makes a cluster. Endpoints of prev (nil: none) with equal address, TLS key, protocol and probe are taken over with their
 // connections and health. prev stays usable: call Release on the one of the two that is given up.
 func Build(prev *Cluster, spec Spec, deps Deps) *Cluster {
 	if deps.Dial == nil {

@@ -3,10 +3,12 @@ package upstream
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/hauberk-mesh/hauberk/dataplane/filter"
@@ -25,13 +27,14 @@ type Conn struct {
 	Local      netip.AddrPort
 	Reused     bool // it has carried a request before
 
-	epoch  uint64
-	since  time.Time // idle
-	closed atomic.Bool
+	epoch   uint64
+	expires time.Time // of the server's leaf; zero without TLS
+	since   time.Time // idle
+	closed  atomic.Bool
 }
 
 // Connect gets a connection to e: one that is idle and still alive, unless fresh is set, or a new one with its TLS
-// handshake done. A failure to get a new one marks the endpoint down and is returned as *ConnectError.
+// handshake done. A failure to get a new one is returned as *ConnectError, and marks the endpoint down if it may be the endpoint's.
 func (c *Cluster) Connect(ctx context.Context, e *Endpoint, fresh bool) (*Conn, error) {
 	if !fresh && c.spec.HTTP {
 		if conn := e.pool.get(c.epoch()); conn != nil {
@@ -41,12 +44,22 @@ func (c *Cluster) Connect(ctx context.Context, e *Endpoint, fresh bool) (*Conn, 
 	conn, err := c.dial(ctx, e)
 	if err != nil {
 		e.n.cxFailed.Add(1)
-		if ctx.Err() == nil { // else it is the caller who gave up
+		if ctx.Err() == nil && !ours(err) { // else it is the caller who gave up
 			c.MarkDown(e, err.Error())
 		}
 		return nil, err
 	}
 	return conn, nil
+}
+
+// ours tells whether a failure to connect is about this process alone: it has run out of descriptors, ports or memory.
+func ours(err error) bool {
+	for _, e := range [...]error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // Keep returns a connection whose last message is complete to the idle ones of its endpoint.
@@ -117,6 +130,9 @@ func (c *Cluster) dial(ctx context.Context, e *Endpoint) (*Conn, error) {
 		}
 		cs := t.ConnectionState()
 		conn.Conn, conn.PeerID, conn.TLSVersion = t, filter.PeerID(&cs), cs.Version
+		if len(cs.PeerCertificates) > 0 {
+			conn.expires = cs.PeerCertificates[0].NotAfter
+		}
 	}
 	conn.R = http1.NewReader(conn.Conn)
 	e.n.cxActive.Add(1)

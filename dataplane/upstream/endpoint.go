@@ -29,6 +29,8 @@ type key struct {
 	unix string
 	tls  string
 	http bool
+	// probe, because whoever fell out by a probe that cannot pass must come back with one that can.
+	probe Probe
 }
 
 type counters struct {
@@ -37,7 +39,7 @@ type counters struct {
 }
 
 func (s *Spec) key(e EndpointSpec) key {
-	k := key{addr: e.Addr, unix: e.Unix, http: s.HTTP}
+	k := key{addr: e.Addr, unix: e.Unix, http: s.HTTP, probe: s.Probe}
 	if s.TLS != nil {
 		k.tls = "tls " + s.TLS.Key
 	}

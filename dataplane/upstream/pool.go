@@ -10,13 +10,15 @@ const maxIdle = 1024
 
 // pool keeps idle connections, the last used first: under a falling load the rest grow old and close.
 type pool struct {
-	mu     sync.Mutex // guards all below
-	idle   []*Conn    // oldest first
-	expire *time.Timer
-	closed bool
+	mu      sync.Mutex // guards all below
+	idle    []*Conn    // oldest first
+	timeout time.Duration
+	expire  *time.Timer // nil: nothing is due
+	closed  bool
 }
 
-// get takes the newest connection that was made in the present epoch and is still alive. The others on the way are closed.
+// get takes the newest connection that was made in the present epoch, whose server's proof of identity still holds, and
+// which is still alive. The others on the way are closed.
 func (p *pool) get(epoch uint64) *Conn {
 	for {
 		p.mu.Lock()
@@ -29,13 +31,16 @@ func (p *pool) get(epoch uint64) *Conn {
 		p.idle[n-1] = nil
 		p.idle = p.idle[:n-1]
 		p.mu.Unlock()
-		if c.epoch == epoch && c.R.Alive() {
+		if c.epoch == epoch && !c.expired() && c.R.Alive() {
 			c.Reused = true
 			return c
 		}
 		_ = c.Close()
 	}
 }
+
+// expired tells whether the leaf with which the server proved its identity has ended.
+func (c *Conn) expired() bool { return !c.expires.IsZero() && time.Now().After(c.expires) }
 
 func (p *pool) put(c *Conn, timeout time.Duration) bool {
 	c.R.Release()
@@ -44,29 +49,32 @@ func (p *pool) put(c *Conn, timeout time.Duration) bool {
 	if p.closed || len(p.idle) >= maxIdle {
 		return false
 	}
-	if timeout > 0 {
-		c.since = time.Now()
-		if p.expire == nil {
-			p.expire = time.AfterFunc(timeout, func() { p.evict(timeout) })
-		}
+	c.since = time.Now()
+	if timeout != p.timeout && p.expire != nil { // the configuration has changed, for those from before too
+		p.expire.Stop()
+		p.expire = nil
+	}
+	p.timeout = timeout
+	if timeout > 0 && p.expire == nil {
+		p.expire = time.AfterFunc(timeout, p.evict)
 	}
 	p.idle = append(p.idle, c)
 	return true
 }
 
 // evict closes what has been idle for too long and comes again when the next one is due.
-func (p *pool) evict(timeout time.Duration) {
+func (p *pool) evict() {
 	now := time.Now()
 	p.mu.Lock()
-	old := 0
-	for old < len(p.idle) && now.Sub(p.idle[old].since) >= timeout {
+	old, timeout := 0, p.timeout
+	for timeout > 0 && old < len(p.idle) && now.Sub(p.idle[old].since) >= timeout {
 		old++
 	}
 	expired := append([]*Conn(nil), p.idle[:old]...)
 	p.idle = append(p.idle[:0], p.idle[old:]...)
 	p.expire = nil
-	if len(p.idle) > 0 && !p.closed {
-		p.expire = time.AfterFunc(timeout-now.Sub(p.idle[0].since), func() { p.evict(timeout) })
+	if len(p.idle) > 0 && !p.closed && timeout > 0 {
+		p.expire = time.AfterFunc(timeout-now.Sub(p.idle[0].since), p.evict)
 	}
 	p.mu.Unlock()
 	for _, c := range expired {

@@ -36,7 +36,11 @@ func (c *Cluster) ask(ctx context.Context, e *Endpoint) error {
 		if path == "" {
 			path = "/"
 		}
-		status, err := question(conn, "GET", path, e.String(), "")
+		host := e.String()
+		if e.key.unix != "" {
+			host = "localhost" // a path is no Host, and servers refuse it
+		}
+		status, err := question(conn, "GET", path, host, "")
 		if err == nil && (status < 200 || status >= 400) {
 			err = fmt.Errorf("probe of %s: GET %s: status %d", e, path, status)
 		}

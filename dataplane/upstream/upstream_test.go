@@ -1,10 +1,14 @@
 package upstream
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
+	"os"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -93,6 +97,29 @@ func TestPool(t *testing.T) {
 	}
 }
 
+// A connection takes no further request once the leaf has ended with which its server proved who it is.
+func TestServerLeafEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServers(t, "10.0.0.1:80")
+		c := Build(nil, spec("10.0.0.1:80"), Deps{Dial: s.Dial})
+		e := c.Pick(nil)
+		a := connect(t, c, e)
+		a.expires = time.Now().Add(time.Minute)
+		c.Keep(a)
+		if got := connect(t, c, e); got != a {
+			t.Error("while the leaf lives the connection is not used again")
+		}
+		c.Keep(a)
+		time.Sleep(time.Minute + time.Second)
+		if got := connect(t, c, e); got == a {
+			t.Error("the connection outlives the leaf")
+		} else {
+			got.Close()
+		}
+		c.Release(nil)
+	})
+}
+
 func TestIdleTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServers(t, "10.0.0.1:80")
@@ -112,6 +139,30 @@ func TestIdleTimeout(t *testing.T) {
 			}
 		}
 		c.Release(nil)
+	})
+}
+
+// A new idle timeout holds for the connections that are kept from before as well.
+func TestIdleTimeoutThatChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServers(t, "10.0.0.1:80")
+		long := spec("10.0.0.1:80")
+		long.IdleTimeout = time.Hour
+		c := Build(nil, long, Deps{Dial: s.Dial})
+		e := c.Pick(nil)
+		a, b := connect(t, c, e), connect(t, c, e)
+		c.Keep(a)
+		short := long
+		short.IdleTimeout = 10 * time.Second
+		next := Build(c, short, Deps{Dial: s.Dial})
+		c.Release(next)
+		next.Keep(b)
+		time.Sleep(11 * time.Second)
+		synctest.Wait()
+		if n := next.Endpoints()[0].ConnectionsIdle; n != 0 {
+			t.Errorf("%d are idle for longer than they may be", n)
+		}
+		next.Release(nil)
 	})
 }
 
@@ -222,4 +273,54 @@ func TestConnectTimeout(t *testing.T) {
 		}
 		c.Release(nil)
 	})
+}
+
+// A probe that was configured wrongly and never passes ends with its configuration.
+func TestProbeThatChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServers(t, "10.0.0.1:80")
+		asked := make(chan string, 1000)
+		served := make(chan struct{})
+		go func() {
+			defer close(served)
+			for c := range s.accepted {
+				r, err := http.ReadRequest(bufio.NewReader(c))
+				if err == nil {
+					asked <- r.URL.Path
+					status := map[bool]int{true: 200, false: 404}[r.URL.Path == "/right"]
+					fmt.Fprintf(c, "HTTP/1.1 %d x\r\nContent-Length: 0\r\n\r\n", status)
+				}
+				_ = c.Close()
+			}
+		}()
+		wrong := spec("10.0.0.1:80")
+		wrong.Probe = Probe{Kind: ProbeHTTP, Path: "/wrong"}
+		c := Build(nil, wrong, Deps{Dial: s.Dial})
+		c.MarkDown(c.Pick(nil), "test")
+		time.Sleep(time.Minute)
+		right := wrong
+		right.Probe.Path = "/right"
+		next := Build(c, right, Deps{Dial: s.Dial})
+		c.Release(next)
+		time.Sleep(time.Minute)
+		if next.Endpoints()[0].Down {
+			t.Error("it is still asked in the old way")
+		}
+		next.Release(nil)
+		synctest.Wait()
+		close(s.accepted)
+		<-served
+	})
+}
+
+// What this process has run out of says nothing about an endpoint.
+func TestOwnShortageIsNobodysFault(t *testing.T) {
+	c := Build(nil, spec("10.0.0.1:80"), Deps{Dial: func(context.Context, string, string) (net.Conn, error) {
+		return nil, &net.OpError{Op: "dial", Err: os.NewSyscallError("socket", syscall.EMFILE)}
+	}})
+	defer c.Release(nil)
+	e := c.Pick(nil)
+	if _, err := c.Connect(context.Background(), e, false); !errors.Is(err, syscall.EMFILE) || e.Down() {
+		t.Errorf("%v; down: %t", err, e.Down())
+	}
 }

@@ -11,6 +11,7 @@ package xdsclient
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -43,10 +44,13 @@ func Types() []string {
 // UserAgent is node.user_agent_name of our own proxies.
 const UserAgent = "hauberk"
 
-// Keys of node.metadata. The client sets MetadataTypes by itself.
+// Keys of node.metadata. The client sets MetadataTypes and MetadataInstance by itself.
 const (
 	MetadataDataplane = "hauberk.dataplane" // string: the Dataplane resource as JSON
 	MetadataTypes     = "hauberk.types"     // list of strings: the type URLs that it will subscribe to
+	// MetadataInstance is a random string, made by New: a stream with the same one replaces this client's older stream, and
+	// one with another is a second proxy under this one's name.
+	MetadataInstance = "hauberk.instance"
 )
 
 // Options are what a client needs. All fields without a default must be set.
@@ -58,8 +62,8 @@ type Options struct {
 	Dial func(ctx context.Context) (*grpc.ClientConn, error)
 	// Handler takes the updates.
 	Handler Handler
-	// Initial is a state from an earlier run; Run hands it to the Handler before it dials. One that the Handler refuses
-	// is forgotten. Default none.
+	// Initial is a state from an earlier run; Run hands it to the Handler before it dials. One that the Handler refuses, or
+	// that is of another Node, is forgotten. Default none.
 	Initial *State
 	// Adopted, if set, is called with each state that the Handler took (but not with Initial), to keep it on disk, before
 	// the control plane is told. It should not block for long.
@@ -147,6 +151,7 @@ func New(o Options) (*Client, error) {
 		list.Values = append(list.Values, structpb.NewStringValue(t))
 	}
 	c.node.Metadata.Fields[MetadataTypes] = structpb.NewListValue(list)
+	c.node.Metadata.Fields[MetadataInstance] = structpb.NewStringValue(rand.Text())
 	return c, nil
 }
 
@@ -194,9 +199,11 @@ func (c *Client) restore(ctx context.Context, s *State) {
 		c.log.Warn("kept configuration is not usable and was dropped", "generation", s.Generation, "error", err)
 		return
 	}
+	own := *s
+	own.Node = c.node.GetId()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.state = s
+	c.state = &own
 	c.status.Generation = s.Generation
 	c.status.Updates++
 }

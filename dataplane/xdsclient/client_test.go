@@ -425,6 +425,31 @@ func TestInitialState(t *testing.T) {
 	})
 }
 
+// A state directory that another proxy has used puts nothing of that one in force: not its listeners, not its permission.
+func TestInitialStateOfAnotherProxy(t *testing.T) {
+	e := newState().edit(41)
+	e.put(TypeListener, "kept", "v7", &anypb.Any{TypeUrl: TypeListener})
+	kept, _ := e.done()
+	for node, taken := range map[string]int{"": 1, "default/cart-1": 1, "default/cart-2": 0, "other/cart-1": 0} {
+		mine := *kept
+		mine.Node = node
+		read, err := Restore(mine.Marshal())
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := make(chan []*discovery.DeltaDiscoveryRequest, 1)
+		b := run(t, func(o *Options) { o.Initial = read }, func(s *side) error { got <- s.hello(); return stay(s) })
+		for _, req := range result(t, got) {
+			if req.TypeUrl == TypeListener && len(req.InitialResourceVersions) != taken {
+				t.Errorf("%q: the control plane is told of %v", node, req.InitialResourceVersions)
+			}
+		}
+		if n := len(b.taken()); n != taken || b.client.State().Node != "default/cart-1" {
+			t.Errorf("%q: %d taken, now %q", node, n, b.client.State().Node)
+		}
+	}
+}
+
 // What was adopted is handed out before the control plane hears of it.
 func TestAdoptedComesBeforeTheACK(t *testing.T) {
 	adopted := make(chan *State, 1)

@@ -1,6 +1,7 @@
 package permission
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 
@@ -32,7 +33,7 @@ func Evaluate(p *ir.Permission, c Call) Result {
 	if p == nil {
 		return Result{Policy: DefaultDeny}
 	}
-	if e := firstMatch(p.Deny, c, true); e != nil {
+	if e := firstDenial(p.Deny, c, true); e != nil {
 		return Result{Policy: PolicyOf(e.Rule), Rule: e.Rule}
 	}
 	e := firstMatch(p.Allow, c, false)
@@ -40,10 +41,26 @@ func Evaluate(p *ir.Permission, c Call) Result {
 		return Result{Policy: DefaultDeny}
 	}
 	r := Result{Allowed: true, Policy: PolicyOf(e.Rule), Rule: e.Rule}
-	if shadow := firstMatch(p.Shadow, c, false); shadow != nil {
+	if shadow := firstDenial(p.Shadow, c, false); shadow != nil {
 		r.Shadow = shadow.Rule
 	}
 	return r
+}
+
+// parameters are what a segment of a path may end with (RFC 3986 section 3.3), or is all of it.
+var parameters = regexp.MustCompile(`/;[^/]*|;[^/]*`)
+
+// firstDenial also asks for the path without parameters: there are applications that cut them off, to which /admin;x is
+// /admin. What is allowed is allowed only as it is spelled.
+func firstDenial(entries []ir.PermissionEntry, c Call, deny bool) *ir.PermissionEntry {
+	if e := firstMatch(entries, c, deny); e != nil {
+		return e
+	}
+	path, _, _ := strings.Cut(c.Path, "?")
+	if c.Path = parameters.ReplaceAllString(path, ""); c.Path == "" {
+		c.Path = "/"
+	}
+	return firstMatch(entries, c, deny)
 }
 
 // PolicyOf is the policy's part of a rule: "MeshTrafficPermission/cart" of "MeshTrafficPermission/cart#rules[0].allow[0]".
@@ -96,6 +113,9 @@ func matchPath(m ir.PathMatch, path string) bool {
 		return path == m.Value
 	case ir.Prefix:
 		prefix := strings.TrimSuffix(m.Value, "/")
+		if prefix == "" {
+			return true // "*", the target of OPTIONS, is behind "/" too, as it is to routes: a deny of "/" leaves nothing out
+		}
 		rest, ok := strings.CutPrefix(path, prefix)
 		return ok && (rest == "" || rest[0] == '/')
 	case ir.Template:

@@ -118,7 +118,7 @@ func (f *fields) options(value string) {
 			f.keepAlive = true
 		case fold(o, "upgrade"):
 			f.upgradeListed = true
-		case o != "":
+		case o != "" && len(f.more) <= MaxFields: // one more is refused by dropListed
 			f.more = append(f.more, o)
 		}
 	}
@@ -126,10 +126,14 @@ func (f *fields) options(value string) {
 
 // dropListed takes out the fields that Connection named as meant for this hop. It runs before any filter sees the header,
 // so that what was decided on is what is forwarded.
-func (f *fields) dropListed(h *message.Header) {
+func (f *fields) dropListed(h *message.Header) error {
+	if len(f.more) > MaxFields {
+		return errTooManyFields
+	}
 	for _, name := range f.more {
 		h.Del(name)
 	}
+	return nil
 }
 
 // chunked accepts the one transfer coding that is spoken here.

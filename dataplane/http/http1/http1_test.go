@@ -238,3 +238,14 @@ func TestWrite(t *testing.T) {
 		t.Errorf("%q %v %+v", body, err, req)
 	}
 }
+
+// Naming fields in Connection is answered by a search for each: as many as there may be fields are taken, no more.
+func TestConnectionOptions(t *testing.T) {
+	for n, want := range map[int]error{MaxFields: nil, MaxFields + 1: errTooManyFields, 30000: errTooManyFields} {
+		var m Request
+		err := parseRequest("GET / HTTP/1.1\r\nHost: h\r\nConnection: close"+strings.Repeat(",x", n)+"\r\n", &m)
+		if err != want {
+			t.Errorf("%d options: %v, want %v", n, err, want)
+		}
+	}
+}

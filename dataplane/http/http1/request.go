@@ -67,8 +67,7 @@ func parseRequest(head string, m *Request) error {
 	if err := m.target(target); err != nil {
 		return err
 	}
-	f.dropListed(&m.Header)
-	return nil
+	return f.dropListed(&m.Header)
 }
 
 // frame decides where the body ends: RFC 9112 section 6.3.

@@ -47,8 +47,7 @@ func parseResponse(head string, m *Response, method string) error {
 	if err := m.frame(&f, method); err != nil {
 		return err
 	}
-	f.dropListed(&m.Header)
-	return nil
+	return f.dropListed(&m.Header)
 }
 
 // frame decides where the body ends: RFC 9112 section 6.3.

@@ -53,9 +53,11 @@ type Collector struct {
 // NewCollector returns a collector; the uptime that it shows begins now.
 func NewCollector(from Sources) *Collector { return &Collector{from: from, start: time.Now()} }
 
-// Handler answers scrapes of all collectors.
+// Handler answers scrapes of all collectors, and of what Go and the kernel know of this process.
 func Handler(collectors ...prometheus.Collector) http.Handler {
 	registry := prometheus.NewRegistry()
+	//lint:ignore SA1019 package collectors, which is to be used instead, brings in database/sql
+	registry.MustRegister(prometheus.NewGoCollector(), prometheus.NewProcessCollector(prometheus.ProcessCollectorOpts{}))
 	registry.MustRegister(collectors...)
 	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
 }

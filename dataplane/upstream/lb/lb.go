@@ -58,16 +58,22 @@ func pickBest(turn uint64, n int, tier func(i int) Tier) int {
 		return -1
 	}
 	k := int(turn % uint64(count))
-	last := -1
+	last, other := -1, -1
 	for i := range n {
-		// A tier may change between the passes: then the last one that had it is taken.
-		if tier(i) != best {
-			continue
+		switch tier(i) {
+		case best:
+			if last = i; k == 0 {
+				return i
+			}
+			k--
+		case Excluded:
+		default:
+			other = i
 		}
-		if last = i; k == 0 {
-			return i
-		}
-		k--
+	}
+	// Tiers have changed between the passes: the last one that still has the best is taken, or whoever there is.
+	if last < 0 {
+		return other
 	}
 	return last
 }

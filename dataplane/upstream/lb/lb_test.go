@@ -62,3 +62,17 @@ func BenchmarkPick(b *testing.B) {
 		}
 	})
 }
+
+// Endpoints may come back, or go, between the looks that one pick takes: whoever is there is still found.
+func TestPickWhileTiersChange(t *testing.T) {
+	looks := 0
+	changing := func(i int) Tier {
+		if looks++; looks <= 3 { // one look at the turn's own, two to find the best tier
+			return Down
+		}
+		return Ready
+	}
+	if got := NewRoundRobin().Pick(2, changing); got < 0 {
+		t.Errorf("picked %d", got)
+	}
+}

@@ -44,7 +44,7 @@ type policy struct {
 	name        string
 	principals  []matcher
 	permissions []matcher
-	matched     *filter.Verdict // of a deny; nil for allow
+	matched     *filter.Verdict // of a shadow allow nil: nothing is to be noted
 }
 
 // rbac is the filter: rules are enforced, shadow rules only noted. Either may be nil.
@@ -56,26 +56,57 @@ func (f *rbac) Request(c *filter.Conn, r *message.Request) *filter.Verdict { ret
 // Connection judges a connection by its caller and addresses.
 func (f *rbac) Connection(c *filter.Conn) *filter.Verdict { return f.judge(c, nil) }
 
+// judge has one verdict to give: a refusal before a shadow rule, and that before the rule that allowed.
 func (f *rbac) judge(c *filter.Conn, r *message.Request) *filter.Verdict {
+	var enforced, shadow *filter.Verdict
 	if f.rules != nil {
-		if v := f.rules.judge(c, r); v != nil {
-			return v
-		}
+		enforced = f.rules.judge(c, r)
 	}
-	if f.shadow != nil {
-		return f.shadow.judge(c, r)
+	if f.shadow != nil && (enforced == nil || !enforced.Refuse) {
+		shadow = f.shadow.judge(c, r)
 	}
-	return nil
+	if shadow != nil {
+		return shadow
+	}
+	return enforced
 }
 
-// judge returns nil where the rules let the request pass.
+// judge returns nil, or the verdict of the rule that allows, where the rules let the request pass. A deny also holds for the path without parameters: there are
+// applications that cut them off (RFC 3986 section 3.3 leaves that to them), and to which /admin;x is /admin.
 func (s *rules) judge(c *filter.Conn, r *message.Request) *filter.Verdict {
+	v := s.match(c, r)
+	if v == nil && s.action == deny && r != nil && strings.IndexByte(r.Path, ';') >= 0 {
+		bare := *r
+		bare.Path = withoutParameters(r.Path)
+		v = s.match(c, &bare)
+	}
+	return v
+}
+
+func (s *rules) match(c *filter.Conn, r *message.Request) *filter.Verdict {
 	for i := range s.policies {
 		if p := &s.policies[i]; anyMatches(p.principals, c, r) && anyMatches(p.permissions, c, r) {
 			return p.matched
 		}
 	}
 	return s.unmatched
+}
+
+// withoutParameters cuts ";..." off each segment. A segment that has nothing else is none.
+func withoutParameters(path string) string {
+	var out strings.Builder
+	for segment := range strings.SplitSeq(strings.TrimPrefix(path, "/"), "/") {
+		bare, _, parameters := strings.Cut(segment, ";")
+		if bare == "" && parameters {
+			continue
+		}
+		out.WriteByte('/')
+		out.WriteString(bare)
+	}
+	if out.Len() == 0 {
+		return "/"
+	}
+	return out.String()
 }
 
 func anyMatches(list []matcher, c *filter.Conn, r *message.Request) bool {
@@ -92,25 +123,35 @@ func compile(a action, policies []policy, enforced bool) *rules {
 	slices.SortFunc(policies, func(a, b policy) int { return strings.Compare(a.name, b.name) })
 	s := &rules{action: a, policies: policies}
 	if a == allow {
-		s.unmatched = verdict(defaultDeny, "none", enforced)
-		return s
+		s.unmatched = refusal(defaultDeny, "none", enforced)
 	}
 	for i := range policies {
-		policies[i].matched = verdict(policies[i].name, policies[i].name, enforced)
+		switch name := policies[i].name; {
+		case a == deny:
+			policies[i].matched = refusal(name, name, enforced)
+		case enforced:
+			policies[i].matched = &filter.Verdict{Policy: policyOf(name), Rule: name}
+		}
 	}
 	return s
 }
 
-// verdict names the rule, and as policy what is before the rule's "#". In Details Envoy has no white space.
-func verdict(rule, inDetails string, refuse bool) *filter.Verdict {
+// policyOf is what is before a rule's "#".
+func policyOf(rule string) string {
 	name, _, _ := strings.Cut(rule, "#")
+	return name
+}
+
+// refusal names the rule that refuses, or would if it were enforced. In Details Envoy has no white space.
+func refusal(rule, inDetails string, enforced bool) *filter.Verdict {
 	v := &filter.Verdict{
-		Refuse:  refuse,
+		Refuse:  enforced,
+		Shadow:  !enforced,
 		Details: "rbac_access_denied_matched_policy[" + strings.Join(strings.Fields(inDetails), "_") + "]",
-		Policy:  name,
+		Policy:  policyOf(rule),
 		Rule:    rule,
 	}
-	if refuse {
+	if enforced {
 		v.Status, v.Flags, v.Reason = status, flag, reason
 	}
 	return v

@@ -132,7 +132,8 @@ func TestVerdicts(t *testing.T) {
 		Refuse: true, Status: 403, Flags: "UAEX", Reason: "permission_denied", Policy: "default-deny", Rule: "default-deny",
 		Details: "rbac_access_denied_matched_policy[none]",
 	}
-	noted := &filter.Verdict{Policy: "MeshTrafficPermission/p", Rule: rule, Details: denied.Details}
+	allowed := &filter.Verdict{Policy: "MeshTrafficPermission/p", Rule: rule}
+	noted := &filter.Verdict{Shadow: true, Policy: "MeshTrafficPermission/p", Rule: rule, Details: denied.Details}
 	for _, c := range []struct {
 		name, config string
 		peer         string
@@ -141,7 +142,9 @@ func TestVerdicts(t *testing.T) {
 		{"deny matches", `{"rules":{"action":"DENY","policies":{` + policy + `}}}`, cart, denied},
 		{"deny does not", `{"rules":{"action":"DENY","policies":{` + policy + `}}}`, "", nil},
 		{"deny without policies", `{"rules":{"action":"DENY"}}`, cart, nil},
-		{"allow matches", `{"rules":{"action":"ALLOW","policies":{` + policy + `}}}`, cart, nil},
+		{"allow matches", `{"rules":{"action":"ALLOW","policies":{` + policy + `}}}`, cart, allowed},
+		{"shadow allow has nothing to note", `{"shadowRules":{"action":"ALLOW","policies":{` + policy + `}}}`, cart, nil},
+		{"shadow before what allowed", `{"rules":{"action":"ALLOW","policies":{` + policy + `}},"shadowRules":{"action":"DENY","policies":{` + policy + `}}}`, cart, noted},
 		{"allow does not", `{"rules":{"action":"ALLOW","policies":{` + policy + `}}}`, "", byDefault},
 		{"allow without policies", `{"rules":{"action":"ALLOW"}}`, cart, byDefault},
 		{"shadow is noted", `{"shadowRules":{"action":"DENY","policies":{` + policy + `}}}`, cart, noted},
@@ -218,7 +221,7 @@ func TestNetwork(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if v := f.Connection(conn(cart)); v != nil {
+	if v := f.Connection(conn(cart)); v == nil || v.Refuse {
 		t.Errorf("refused: %+v", v)
 	}
 	if v := f.Connection(conn("")); v == nil || !v.Refuse || v.Rule != "default-deny" {
@@ -330,4 +333,24 @@ func FuzzTemplate(f *testing.F) {
 			t.Errorf("%q on %q: %v", pattern, path, got)
 		}
 	})
+}
+
+// A deny holds for what an application that cuts parameters off will see; an allow does not.
+func TestParameters(t *testing.T) {
+	for path, want := range map[string]string{
+		"/;": "/", "/a;b": "/a", "/a;b=c/d;": "/a/d", "/;a/b": "/b", "/a/;": "/a", "/a;/": "/a/", "/;/": "/",
+	} {
+		if got := withoutParameters(path); got != want {
+			t.Errorf("%s becomes %s, want %s", path, got, want)
+		}
+	}
+	rules := `"policies":{"p":{` + anyone + `,"permissions":[{"url_path":{"path":{"prefix":"/admin/"}}},{"url_path":{"path":{"exact":"/admin"}}}]}}`
+	for _, action := range []string{"DENY", "ALLOW"} {
+		f := mustParse(t, `{"rules":{"action":"`+action+`",`+rules+`}}`)
+		for _, path := range []string{"/admin;x", "/admin;x/y", "/;x/admin", "/;/admin/y;z"} {
+			if v := f.Request(conn(cart), request("GET", path)); v == nil || !v.Refuse {
+				t.Errorf("%s %s: %+v", action, path, v)
+			}
+		}
+	}
 }
