@@ -47,12 +47,12 @@ soak: build ## the long proofs: crashes, rotation and policy changes under load
 	HAUBERK_SOAK=1 $(GO) test -count=1 -timeout 40m -v -run Soak ./controlplane/store/... ./test/e2e/...
 
 bench: ## Go benchmarks of the request path and of a config push
-	$(GO) test -run '^$$' -bench . -benchmem ./dataplane/... ./controlplane/... ./policy/...
+	$(GO) test -run '^$$' -bench . -benchmem ./dataplane/... ./controlplane/... ./policy/... ./test/sim
 
 fuzz: ## each fuzz target for a few seconds
 	@for pkg in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
 	  for target in $$(grep -ho '^func Fuzz[A-Za-z0-9_]*' $$pkg/*_test.go | sed 's/func //'); do \
-	    echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $${FUZZTIME:-5s} $$pkg || exit 1; \
+	    echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $${FUZZTIME:-5s} -fuzzminimizetime 10x $$pkg || exit 1; \
 	  done; done
 
 clean: ## remove what make made

@@ -138,6 +138,7 @@ func TestFirstStartAndRestart(t *testing.T) {
 		t.Errorf("propagation to nobody: %+v, %v", p, err)
 	}
 	trust := first.names(t, "meshtrusts", "default")
+	first.awaitTrust(t, "payments")
 	first.stop()
 
 	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
@@ -261,10 +262,16 @@ func TestAuthorityFollowsTheMesh(t *testing.T) {
 	if _, err := cp.Apply(t.Context(), []byte(aMesh)); err != nil {
 		t.Fatal(err)
 	}
+	cp.awaitTrust(t, "payments")
+}
+
+// awaitTrust waits until a mesh has its authority, which follows the Mesh.
+func (r *running) awaitTrust(t *testing.T, mesh string) {
+	t.Helper()
 	deadline := time.Now().Add(20 * time.Second)
-	for cp.names(t, "meshtrusts", "payments") == "" {
+	for r.names(t, "meshtrusts", mesh) == "" {
 		if time.Now().After(deadline) {
-			t.Fatalf("no MeshTrust came\n%s", cp.logs)
+			t.Fatalf("no MeshTrust came\n%s", r.logs)
 		}
 		time.Sleep(5 * time.Millisecond) // the API can only be asked
 	}

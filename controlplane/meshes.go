@@ -35,16 +35,15 @@ func (m *meshes) Defaults(mesh *api.Resource) ([]*api.Resource, error) {
 		APIVersion: api.APIVersion, Kind: "MeshIdentity",
 		Metadata: api.Meta{Name: "identity", Labels: map[string]string{api.LabelMesh: mesh.Metadata.Name, api.LabelOrigin: api.OriginDefault}},
 		Spec: &resource.MeshIdentity{Provider: resource.IdentityProvider{
-			Type: "Bundled",
+			Type: resource.ProviderBundled,
 			Bundled: &resource.BundledProvider{
 				Autogenerate:          &resource.Autogenerate{Enabled: true},
-				CertificateParameters: &resource.CertificateParameters{Expiry: &api.Duration{Duration: 24 * time.Hour}},
+				CertificateParameters: &resource.CertificateParameters{Expiry: &api.Duration{Duration: resource.DefaultLeafExpiry}},
 			},
 		}},
 	}}
-	skip := spec.SkipCreatingInitialPolicies
 	for _, p := range m.policies(mesh.Metadata.Name) {
-		if !slices.Contains(skip, "*") && !slices.Contains(skip, p.Kind) {
+		if !spec.Skips(p.Kind) {
 			all = append(all, p)
 		}
 	}

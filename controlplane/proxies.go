@@ -35,13 +35,14 @@ func (c *ControlPlane) newProxies(ctx context.Context, work *errgroup.Group, d *
 	cache := translate.NewCache()
 	var err error
 	p.xds, err = server.New(server.Options{
-		World:     d.worlds,
-		Resolve:   p.resolver.Proxy,
-		Translate: func(r *ir.Proxy) (translate.Snapshot, error) { return translate.Proxy(r, cache) },
-		Affected:  resolve.Affected,
-		Peer:      xdsPeer,
-		Registrar: registrar{p.leases},
-		Logger:    c.log,
+		World:      d.worlds,
+		Resolve:    p.resolver.Proxy,
+		Translate:  func(r *ir.Proxy) (translate.Snapshot, error) { return translate.Proxy(r, cache) },
+		Affected:   resolve.Affected,
+		Peer:       xdsPeer,
+		Registrar:  registrar{p.leases},
+		Identifier: "hauberk " + c.cfg.Version,
+		Logger:     c.log,
 	})
 	if err != nil {
 		return nil, err

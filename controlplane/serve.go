@@ -27,6 +27,7 @@ func (c *ControlPlane) serveProxies(ctx context.Context, work *errgroup.Group, p
 	gate := identity.NewGate(identity.GateOptions{Tokens: t.tokens, Revocations: t.revocations, Logger: c.log})
 	g := grpc.NewServer(append(server.GRPCOptions(),
 		grpc.Creds(credentials.NewTLS(t.anchor.XDSTLS(t.authority, c.log))),
+		grpc.InTapHandle(gate.Tap()),
 		grpc.UnaryInterceptor(gate.Unary()),
 		grpc.StreamInterceptor(gate.Stream()),
 		grpc.ConnectionTimeout(20*time.Second),

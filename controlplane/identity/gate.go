@@ -2,6 +2,7 @@ package identity
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,6 +17,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/tap"
 
 	"github.com/hauberk-mesh/hauberk/api"
 	identityv1 "github.com/hauberk-mesh/hauberk/wire/identity/v1"
@@ -54,6 +56,27 @@ func NewGate(o GateOptions) *Gate {
 		o.Zone = api.DefaultZone
 	}
 	return &Gate{tokens: o.Tokens, revocations: o.Revocations, zone: o.Zone, logger: o.Logger, open: map[dataplane]int{}}
+}
+
+// Tap refuses by a call's headers alone whom Unary would refuse anyway: an interceptor of unary calls runs when the whole
+// message has been taken in, and what a stranger sends is not to be kept in memory. It asks nothing of the store, since gRPC
+// reads nothing more from the connection meanwhile; whether a token or an SVID still counts, the interceptors say.
+func (g *Gate) Tap() tap.ServerInHandle {
+	return func(ctx context.Context, info *tap.Info) (context.Context, error) {
+		var err error
+		if info.FullMethodName == identityv1.IdentityService_Join_FullMethodName {
+			var token string
+			if token, err = bearerToken(ctx); err == nil {
+				err = g.tokens.signed(token, audienceDataplane)
+			}
+		} else {
+			_, err = leafOf(ctx)
+		}
+		if err != nil {
+			return ctx, g.refuse(ctx, info.FullMethodName, Peer{}, err)
+		}
+		return ctx, nil
+	}
 }
 
 // Unary is the interceptor of unary calls.
@@ -152,19 +175,36 @@ func (g *Gate) admit(ctx context.Context, method string) (context.Context, Peer,
 	return ContextWithPeer(ctx, p), p, nil
 }
 
-func (g *Gate) peer(ctx context.Context) (Peer, error) {
+// leafOf is the client certificate of the call's connection.
+func leafOf(ctx context.Context) (*x509.Certificate, error) {
+	info, err := connection(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(info.State.PeerCertificates) == 0 {
+		return nil, errors.New("the connection presented no client certificate: use the SVID")
+	}
+	return info.State.PeerCertificates[0], nil
+}
+
+func connection(ctx context.Context) (credentials.TLSInfo, error) {
 	from, _ := peer.FromContext(ctx)
 	if from == nil {
-		return Peer{}, errors.New("the call has no connection")
+		return credentials.TLSInfo{}, errors.New("the call has no connection")
 	}
 	info, ok := from.AuthInfo.(credentials.TLSInfo)
 	if !ok {
-		return Peer{}, errors.New("the connection is not TLS")
+		return credentials.TLSInfo{}, errors.New("the connection is not TLS")
 	}
-	if len(info.State.PeerCertificates) == 0 {
-		return Peer{}, errors.New("the connection presented no client certificate: use the SVID")
+	return info, nil
+}
+
+func (g *Gate) peer(ctx context.Context) (Peer, error) {
+	leaf, err := leafOf(ctx)
+	if err != nil {
+		return Peer{}, err
 	}
-	p, err := peerOf(info.State.PeerCertificates[0], g.zone)
+	p, err := peerOf(leaf, g.zone)
 	if err != nil {
 		return Peer{}, err
 	}
@@ -178,27 +218,32 @@ func (g *Gate) peer(ctx context.Context) (Peer, error) {
 type joinerKey struct{}
 
 func (g *Gate) joiner(ctx context.Context) (DataplaneClaims, error) {
-	from, _ := peer.FromContext(ctx)
-	if from == nil {
-		return DataplaneClaims{}, errors.New("the call has no connection")
+	token, err := bearerToken(ctx)
+	if err != nil {
+		return DataplaneClaims{}, err
 	}
-	if _, ok := from.AuthInfo.(credentials.TLSInfo); !ok {
-		return DataplaneClaims{}, errors.New("the connection is not TLS")
-	}
-	md, _ := metadata.FromIncomingContext(ctx)
-	values := md.Get("authorization")
-	if len(values) != 1 {
-		return DataplaneClaims{}, fmt.Errorf("the call has %d authorization headers instead of one dataplane token", len(values))
-	}
-	scheme, token, _ := strings.Cut(values[0], " ")
-	if !strings.EqualFold(scheme, "bearer") {
-		return DataplaneClaims{}, errors.New("the authorization header is not a bearer token")
-	}
-	claims, err := g.tokens.VerifyDataplane(ctx, strings.TrimSpace(token))
+	claims, err := g.tokens.VerifyDataplane(ctx, token)
 	if err == nil {
 		g.revocations.admitted(claims.TokenID)
 	}
 	return claims, err
+}
+
+// bearerToken is the one token that a call over TLS carries.
+func bearerToken(ctx context.Context) (string, error) {
+	if _, err := connection(ctx); err != nil {
+		return "", err
+	}
+	md, _ := metadata.FromIncomingContext(ctx)
+	values := md.Get("authorization")
+	if len(values) != 1 {
+		return "", fmt.Errorf("the call has %d authorization headers instead of one dataplane token", len(values))
+	}
+	scheme, token, _ := strings.Cut(values[0], " ")
+	if !strings.EqualFold(scheme, "bearer") {
+		return "", errors.New("the authorization header is not a bearer token")
+	}
+	return strings.TrimSpace(token), nil
 }
 
 // refuse logs why, and tells the caller too: it holds a key of this mesh or a token, or learns only that it has none.

@@ -46,7 +46,7 @@ func (p *plane) serve(t *testing.T) *port {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := grpc.NewServer(grpc.Creds(credentials.NewTLS(anchor.XDSTLS(p.authority, p.logger))),
+	server := grpc.NewServer(grpc.Creds(credentials.NewTLS(anchor.XDSTLS(p.authority, p.logger))), grpc.InTapHandle(gate.Tap()),
 		grpc.UnaryInterceptor(gate.Unary()), grpc.StreamInterceptor(gate.Stream()))
 	identityv1.RegisterIdentityServiceServer(server, p.service)
 	var running sync.WaitGroup

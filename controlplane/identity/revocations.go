@@ -76,23 +76,29 @@ func (r *Revocations) take(ctx context.Context, c store.Change) bool {
 		r.tokens.Store(c.Key.Name, counts)
 		return !counts
 	case "IdentityRevocation":
-		if c.Old != nil {
-			if id, err := r.revoked(c.Old); err == nil {
-				r.identities.Delete(id)
-			}
-		}
-		if c.New == nil {
-			return false
-		}
-		id, err := r.revoked(c.New)
-		if err != nil {
-			r.logger.ErrorContext(ctx, "revocation is unreadable and has no effect", "resource", c.Key.String(), "error", err)
-			return false
-		}
-		r.identities.Store(id, struct{}{})
-		return true
+		return r.takeRevocation(ctx, c)
 	}
 	return false
+}
+
+// takeRevocation: at no moment does an identity count that was revoked before and is now, nor one whose revocation can't be
+// read any more.
+func (r *Revocations) takeRevocation(ctx context.Context, c store.Change) bool {
+	var old, now revokedID
+	var err error
+	if c.New != nil {
+		if now, err = r.revoked(c.New); err != nil {
+			r.logger.ErrorContext(ctx, "revocation is unreadable: what it said before stays in force", "resource", c.Key.String(), "error", err)
+			return false
+		}
+		r.identities.Store(now, struct{}{})
+	}
+	if c.Old != nil {
+		if old, err = r.revoked(c.Old); err == nil && old != now {
+			r.identities.Delete(old)
+		}
+	}
+	return c.New != nil
 }
 
 // tokenCounts takes a record that it can't read for revoked.

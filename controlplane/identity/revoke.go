@@ -3,6 +3,8 @@ package identity
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
@@ -28,16 +30,13 @@ func (s *Service) RevokeIdentity(ctx context.Context, mesh, id string) error {
 	if _, err := s.resources.Get(ctx, api.Key{Kind: "Mesh", Name: mesh}); err != nil {
 		return fmt.Errorf("revoke identity %s: mesh %s: %w", id, mesh, err)
 	}
-	identity, err := ca.InForce(ctx, s.resources, mesh)
+	domains, err := s.trustDomains(ctx, mesh)
 	if err != nil {
 		return fmt.Errorf("revoke identity %s: %w", id, err)
 	}
-	domain, err := identity.TrustDomainOf(mesh, s.zone)
-	if err != nil {
-		return fmt.Errorf("revoke identity %s: %w", id, err)
-	}
-	if parsed.TrustDomain().Name() != domain {
-		return fmt.Errorf("revoke identity %s: it is of the trust domain %s, and mesh %s has %s: name the right mesh", id, parsed.TrustDomain().Name(), mesh, domain)
+	if !slices.Contains(domains, parsed.TrustDomain().Name()) {
+		return fmt.Errorf("revoke identity %s: it is of the trust domain %s, and mesh %s has %s: name the right mesh",
+			id, parsed.TrustDomain().Name(), mesh, strings.Join(domains, ", "))
 	}
 	if done, err := s.revoked(ctx, mesh, id); done || err != nil {
 		return err // the time of the first revocation stands
@@ -52,4 +51,28 @@ func (s *Service) RevokeIdentity(ctx context.Context, mesh, id string) error {
 	}
 	s.logger.WarnContext(ctx, "identity revoked", "mesh", mesh, "identity", id)
 	return nil
+}
+
+// trustDomains are those whose identities count in a mesh: the present one first, then those of its MeshTrusts. Among them is
+// the former one after a change, as long as its leaves may be in use.
+func (s *Service) trustDomains(ctx context.Context, mesh string) ([]string, error) {
+	identity, err := ca.InForce(ctx, s.resources, mesh)
+	if err != nil {
+		return nil, err
+	}
+	present, err := identity.TrustDomainOf(mesh, s.zone)
+	if err != nil {
+		return nil, err
+	}
+	trusts, err := s.resources.List(ctx, "MeshTrust", mesh)
+	if err != nil {
+		return nil, fmt.Errorf("read MeshTrust: %w", err)
+	}
+	domains := []string{present}
+	for _, r := range trusts {
+		if trust, ok := r.Spec.(*resource.MeshTrust); ok && !slices.Contains(domains, trust.TrustDomain) {
+			domains = append(domains, trust.TrustDomain)
+		}
+	}
+	return domains, nil
 }

@@ -12,7 +12,9 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 	"sigs.k8s.io/yaml"
 
+	"github.com/hauberk-mesh/hauberk/api"
 	"github.com/hauberk-mesh/hauberk/controlplane/resolve"
+	"github.com/hauberk-mesh/hauberk/controlplane/store"
 	"github.com/hauberk-mesh/hauberk/policy/all"
 )
 
@@ -176,5 +178,35 @@ func BenchmarkResolve100(b *testing.B) {
 				b.Fatal(err)
 			}
 		}
+	}
+}
+
+// A record that could hold a deny and cannot be read stops the configuration of its mesh, and of no other.
+func TestUnreadableMeshIsNotResolved(t *testing.T) {
+	w := newWorlds(t)
+	w.apply(dataplane("cart", 1))
+	r := resolve.New(all.Policies())
+	if _, err := r.Proxy(w.mesh(), "cart-1"); err != nil {
+		t.Fatal(err)
+	}
+	key := api.Key{Kind: "MeshTrafficPermission", Mesh: "default", Name: "deny-admin"}
+	e := w.event()
+	e.Changes = []store.Change{{Key: key, New: &store.Record{Key: key, Value: []byte(`{"apiVersion": "hauberk.io/v2"}`), Revision: w.at}}}
+	u := w.builder.Apply(e)
+	if !resolve.Affected(u.Old.Meshes["default"], u.New.Meshes["default"], u.Changed["default"])["cart-1"] {
+		t.Error("nobody hears of it")
+	}
+	_, err := r.Proxy(w.mesh(), "cart-1")
+	if err == nil {
+		t.Fatal("resolved without what cannot be read")
+	}
+	for _, want := range []string{"mesh default", "MeshTrafficPermission deny-admin", "upgrade the control plane", "delete"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("the error lacks %q: %v", want, err)
+		}
+	}
+	w.remove(key)
+	if _, err := r.Proxy(w.mesh(), "cart-1"); err != nil {
+		t.Errorf("after it is deleted: %v", err)
 	}
 }

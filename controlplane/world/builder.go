@@ -76,16 +76,16 @@ func (b *Builder) Apply(e store.Event) *Update {
 	return u
 }
 
-// take files one record under its mesh. What this build cannot read is left out: an older control plane beside a newer one
-// serves what it understands.
+// take files one record under its mesh. What this build cannot read is left out, and if it could have said who may do what,
+// the mesh says that it is: see Mesh.Unreadable.
 func (b *Builder) take(all map[string]*touched, c store.Change) {
 	kind, known := b.registry.Kind(c.Key.Kind)
 	if !known || !indexed(kind) {
 		return
 	}
 	var res *api.Resource
+	var err error
 	if c.New != nil {
-		var err error
 		if res, err = store.DecodeRecord(b.registry, *c.New); err != nil {
 			b.log.Error("a stored resource is left out", "key", c.Key.String(), "error", err)
 			res = nil
@@ -102,6 +102,19 @@ func (b *Builder) take(all map[string]*touched, c store.Change) {
 		all[name] = &touched{dataplanes: map[string]bool{}, services: map[string]bool{}, policies: map[string]bool{}}
 	}
 	b.meshes[name].put(all[name], kind, c.Key.Name, res)
+	if decides(kind) {
+		b.meshes[name].note(all[name], c.Key, err)
+	}
+}
+
+// decides tells whether a resource of the kind, or its absence, decides who may do what. Without a dataplane or a service
+// there is only less to reach.
+func decides(kind api.Kind) bool {
+	switch kind.Name {
+	case kindIdentity, kindTrust, kindRevocation:
+		return true
+	}
+	return kind.IsPolicy
 }
 
 // The kinds beside policies that a World is made of.
@@ -126,6 +139,7 @@ func indexed(kind api.Kind) bool {
 // touched is what a transaction wrote in one mesh.
 type touched struct {
 	mesh, identity, trust, revoked bool
+	unreadable                     bool
 	dataplanes                     map[string]bool // themselves or their insight
 	services                       map[string]bool // explicit ones
 	policies                       map[string]bool // kinds
@@ -161,6 +175,20 @@ func (r *realm) put(t *touched, kind api.Kind, name string, res *api.Resource) {
 		set(r.policies[kind.Name], name, res)
 		t.policies[kind.Name] = true
 	}
+}
+
+// note keeps why a record could not be read; nil: it could, or is gone.
+func (r *realm) note(t *touched, key api.Key, unreadable error) {
+	was, known := r.unreadable[key]
+	switch {
+	case unreadable == nil && !known, unreadable != nil && known && was == unreadable.Error():
+		return
+	case unreadable == nil:
+		delete(r.unreadable, key)
+	default:
+		r.unreadable[key] = unreadable.Error()
+	}
+	t.unreadable = true
 }
 
 // set stores a value, or removes the key for nil.

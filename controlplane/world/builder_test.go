@@ -426,6 +426,45 @@ func TestNewerVersion(t *testing.T) {
 	}
 }
 
+// TestUnreadable: what could have said who may do what, and cannot be read, is not silently less.
+func TestUnreadable(t *testing.T) {
+	newer := func(kind, name string) store.Op {
+		return store.Op{Key: api.Key{Kind: kind, Mesh: "default", Name: name}, Value: []byte(`{"apiVersion":"hauberk.io/v2"}`)}
+	}
+	for _, kind := range []string{"MeshTestA", kindTrust, kindIdentity, kindRevocation} {
+		t.Run(kind, func(t *testing.T) {
+			f := newFixture(t)
+			f.apply(meshDoc("default"))
+			write := func(ops ...store.Op) *Change {
+				t.Helper()
+				_, err := f.store.Txn(t.Context(), ops...)
+				f.check(err)
+				return f.step().Changed["default"]
+			}
+			if c := write(newer(kind, "b"), newer(kind, "a")); c == nil || !c.MeshWide {
+				t.Errorf("the change is %+v", c)
+			}
+			got := f.mesh().Unreadable
+			if len(got) != 2 || got[0].Key.Name != "a" || got[1].Key.Name != "b" || !strings.Contains(got[0].Reason, "cannot be read") {
+				t.Fatalf("unreadable are %+v", got)
+			}
+			if c := write(store.Op{Key: got[0].Key}); c == nil || !c.MeshWide || len(f.mesh().Unreadable) != 1 {
+				t.Errorf("after one is deleted: %+v, change %+v", f.mesh().Unreadable, c)
+			}
+			// The other is replaced by what can be read.
+			res := &api.Resource{APIVersion: api.APIVersion, Kind: kind, Metadata: api.Meta{Name: "b"}, Spec: map[string]any{
+				"MeshTestA": &testPolicy{}, kindTrust: &resource.MeshTrust{TrustDomain: "x"}, kindIdentity: &resource.MeshIdentity{},
+				kindRevocation: &resource.IdentityRevocation{SpiffeID: "spiffe://a/b"},
+			}[kind]}
+			value, err := registry().Encode(res)
+			f.check(err)
+			if c := write(store.Op{Key: res.Key(), Value: value}); c == nil || !c.MeshWide || f.mesh().Unreadable != nil {
+				t.Errorf("after the other is replaced: %+v, change %+v", f.mesh().Unreadable, c)
+			}
+		})
+	}
+}
+
 func TestCheckRegistration(t *testing.T) {
 	f := newFixture(t)
 	f.apply(meshDoc("default") + cart("cart-1", "10.0.0.1"))

@@ -25,6 +25,7 @@ type realm struct {
 	trusts      map[string]*resource.MeshTrust
 	revocations map[string]*resource.IdentityRevocation
 	policies    map[string]map[string]*api.Resource
+	unreadable  map[api.Key]string // why
 
 	// members are the dataplanes of each service, so that a change of one dataplane rebuilds its services alone.
 	members map[string]map[string]bool
@@ -41,6 +42,7 @@ func newRealm(name string, log *slog.Logger) *realm {
 		trusts:      map[string]*resource.MeshTrust{},
 		revocations: map[string]*resource.IdentityRevocation{},
 		policies:    map[string]map[string]*api.Resource{},
+		unreadable:  map[api.Key]string{},
 		members:     map[string]map[string]bool{},
 		built: &Mesh{
 			Name:       name,
@@ -59,7 +61,7 @@ func (r *realm) vacant() bool {
 		policies += len(p)
 	}
 	return r.resource == nil && policies+len(r.dataplanes)+len(r.insights)+len(r.explicit)+
-		len(r.identities)+len(r.trusts)+len(r.revocations) == 0
+		len(r.identities)+len(r.trusts)+len(r.revocations)+len(r.unreadable) == 0
 }
 
 // rebuild makes the next Mesh: it shares with the last one all that t does not touch.
@@ -67,7 +69,7 @@ func (r *realm) rebuild(t *touched, at store.Revision) (*Mesh, *Change) {
 	next := *r.built
 	next.Generation, next.Resource = at, r.resource
 	s := &step{realm: r, old: r.built, next: &next, change: newChange(), dirty: map[string]bool{}}
-	s.change.MeshWide = t.mesh || t.identity || t.trust || t.revoked
+	s.change.MeshWide = t.mesh || t.identity || t.trust || t.revoked || t.unreadable
 	if t.trust {
 		next.Trust = r.sortedTrust()
 	}
@@ -76,6 +78,9 @@ func (r *realm) rebuild(t *touched, at store.Revision) (*Mesh, *Change) {
 	}
 	if t.identity {
 		next.Identity = r.identityInForce()
+	}
+	if t.unreadable {
+		next.Unreadable = r.sortedUnreadable()
 	}
 	s.policies(t.policies)
 	s.dataplanes(t)
@@ -108,6 +113,15 @@ func (r *realm) sortedRevoked() []string {
 	}
 	slices.Sort(ids)
 	return slices.Compact(ids)
+}
+
+func (r *realm) sortedUnreadable() []Unreadable {
+	var list []Unreadable
+	for key, reason := range r.unreadable {
+		list = append(list, Unreadable{Key: key, Reason: reason})
+	}
+	slices.SortFunc(list, func(a, b Unreadable) int { return cmp.Compare(a.Key.String(), b.Key.String()) })
+	return list
 }
 
 // step is one rebuild under way.

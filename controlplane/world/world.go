@@ -33,6 +33,17 @@ type Mesh struct {
 	Identity *resource.MeshIdentity // the one in force
 	Trust    []*resource.MeshTrust  // sorted by trust domain
 	Revoked  []string               // SPIFFE IDs, sorted
+
+	// Unreadable are the records of policies, trust, identity and revocations that this build cannot read, sorted by key.
+	// They are not in the fields above, so that what is there may say less than what was written: nothing may be decided by
+	// a mesh that has any.
+	Unreadable []Unreadable
+}
+
+// Unreadable is a record that a newer control plane has written, or that is damaged.
+type Unreadable struct {
+	Key    api.Key
+	Reason string
 }
 
 // Dataplane is one proxy with what follows from its labels.

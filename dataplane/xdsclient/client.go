@@ -58,7 +58,7 @@ type Options struct {
 	// Node is sent with the first request of each stream: id, user agent, metadata. It is copied.
 	Node *core.Node
 	// Dial makes a connection to the control plane; it is called for each attempt, so that mutual TLS uses the present
-	// SVID, and the connection is closed by the client. Use DialOptions beside the credentials.
+	// SVID, and the connection is closed by the client. It should have a keepalive, so that a dead control plane is found.
 	Dial func(ctx context.Context) (*grpc.ClientConn, error)
 	// Handler takes the updates.
 	Handler Handler

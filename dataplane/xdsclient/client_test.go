@@ -138,8 +138,8 @@ func run(t *testing.T, edit func(*Options), acts ...func(*side) error) *bench {
 		Handler: b.recorder,
 		Logger:  slog.New(slog.NewTextHandler(b.logs, nil)),
 		Dial: func(context.Context) (*grpc.ClientConn, error) {
-			return grpc.NewClient("passthrough:///script", append(DialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()),
-				grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return lis.DialContext(ctx) }))...)
+			return grpc.NewClient("passthrough:///script", grpc.WithTransportCredentials(insecure.NewCredentials()),
+				grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return lis.DialContext(ctx) }))
 		},
 	}
 	if edit != nil {

@@ -7,14 +7,11 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"time"
 
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc"
-	grpcbackoff "google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 )
 
@@ -25,15 +22,6 @@ const (
 	// maxReason bounds the text of a NACK.
 	maxReason = 4 << 10
 )
-
-// DialOptions are the transport's settings that the client counts on: a dead control plane is found within half a minute,
-// and an attempt that gets no answer ends soon enough for the next.
-func DialOptions() []grpc.DialOption {
-	return []grpc.DialOption{
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 15 * time.Second, Timeout: 10 * time.Second, PermitWithoutStream: true}),
-		grpc.WithConnectParams(grpc.ConnectParams{Backoff: grpcbackoff.DefaultConfig, MinConnectTimeout: backoffMax}),
-	}
-}
 
 type deltaStream = discovery.AggregatedDiscoveryService_DeltaAggregatedResourcesClient
 

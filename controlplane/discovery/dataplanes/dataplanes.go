@@ -70,6 +70,8 @@ type entry struct {
 	// readiness that came before the registration; it is published with it, so that an endpoint which is not ready is
 	// never published as ready.
 	readiness []resource.InboundInsight
+	// nextTell is when its readiness may be written again.
+	nextTell time.Time
 }
 
 // New makes a Manager.

@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/hauberk-mesh/hauberk/api"
 	"github.com/hauberk-mesh/hauberk/api/resource"
@@ -109,7 +107,7 @@ func (m *Manager) changes(ctx context.Context, i id, res *api.Resource) (ops []s
 		}
 		ops = append(ops, op)
 	}
-	insight := m.early(i)
+	insight := m.early(i, res)
 	if insight == nil {
 		return ops, nil
 	}
@@ -155,55 +153,4 @@ func (m *Manager) check(ctx context.Context, i id, res *api.Resource) error {
 		return fmt.Errorf("the spec of %s is a %T", res.Key(), res.Spec)
 	}
 	return world.CheckRegistration(mesh, i.name, spec, res.Metadata.Labels)
-}
-
-// early is the insight that came before the registration, nil if none did.
-func (m *Manager) early(i id) *api.Resource {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if e := m.table[i]; e != nil && e.readiness != nil {
-		return insightResource(i, e.readiness)
-	}
-	return nil
-}
-
-// SetReadiness publishes which inbounds of a dataplane answer. It writes only what changes. What a dataplane tells before
-// it is registered is published with its registration.
-func (m *Manager) SetReadiness(ctx context.Context, mesh, dataplane string, inbounds []resource.InboundInsight) error {
-	i := id{mesh, dataplane}
-	inbounds = slices.Clone(inbounds)
-	slices.SortFunc(inbounds, func(a, b resource.InboundInsight) int { return strings.Compare(a.Name, b.Name) })
-
-	m.writing.Lock()
-	defer m.writing.Unlock()
-	_, err := m.store.Get(ctx, i.key(kindDataplane))
-	if errors.Is(err, store.ErrNotFound) {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		if !m.stopped {
-			m.entry(i).readiness = inbounds
-		}
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	revision, err := m.resources.Put(ctx, insightResource(i, inbounds))
-	if err != nil {
-		return fmt.Errorf("readiness of dataplane %q of mesh %q: %w", dataplane, mesh, err)
-	}
-	m.written = max(m.written, revision)
-	return nil
-}
-
-func insightResource(i id, inbounds []resource.InboundInsight) *api.Resource {
-	labels := map[string]string{api.LabelOrigin: api.OriginDataplane}
-	if i.mesh != api.DefaultMesh {
-		labels[api.LabelMesh] = i.mesh
-	}
-	return &api.Resource{
-		APIVersion: api.APIVersion, Kind: kindInsight,
-		Metadata: api.Meta{Name: i.name, Labels: labels},
-		Spec:     &resource.DataplaneInsight{Inbounds: inbounds},
-	}
 }

@@ -75,6 +75,15 @@ func (m *Manager) admit(s *Session) error {
 // Superseded is closed when a newer session of the same proxy has taken over; the connection is of no use any more.
 func (s *Session) Superseded() <-chan struct{} { return s.superseded }
 
+// Left tells whether the dataplane has withdrawn itself, on whichever stream, and this is still its live session: the proxy
+// drains, and only a new session publishes it again.
+func (s *Session) Left() bool {
+	s.m.mu.Lock()
+	defer s.m.mu.Unlock()
+	e := s.m.table[s.id]
+	return e != nil && e.session == s && e.left
+}
+
 // Close says that the connection is lost: the dataplane stays published for the lease, and for good if the same proxy comes
 // back. A session that was superseded changes nothing.
 func (s *Session) Close() {

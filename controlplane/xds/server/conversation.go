@@ -16,8 +16,8 @@ import (
 // What one client can make us remember: names in all, the length of each and of its version, and responses to subscriptions
 // that it has not answered. None of our names and versions comes near.
 const (
-	maxNames       = 200_000
-	maxNameLength  = 1 << 10
+	maxNames       = 100_000
+	maxNameLength  = 512
 	maxOutstanding = 1_000
 )
 

@@ -282,6 +282,11 @@ type registrar struct {
 	mu     sync.Mutex
 	open   map[string]int
 	refuse map[string]error
+	left   map[string]bool
+}
+
+func newRegistrar() *registrar {
+	return &registrar{open: map[string]int{}, refuse: map[string]error{}, left: map[string]bool{}}
 }
 
 func (r *registrar) Connect(_ context.Context, reg server.Registration) (server.Session, error) {
@@ -291,6 +296,7 @@ func (r *registrar) Connect(_ context.Context, reg server.Registration) (server.
 		return nil, err
 	}
 	r.open[reg.Dataplane]++
+	r.left[reg.Dataplane] = false
 	return session{r, reg.Dataplane}, nil
 }
 
@@ -303,6 +309,12 @@ func (r *registrar) sessions(dataplane string) int {
 type session struct {
 	r    *registrar
 	name string
+}
+
+func (s session) Left() bool {
+	s.r.mu.Lock()
+	defer s.r.mu.Unlock()
+	return s.r.left[s.name]
 }
 
 func (s session) Close() {
@@ -336,7 +348,7 @@ type plane struct {
 }
 
 func newPlane(t testing.TB, w *worlds) *plane {
-	p := &plane{t: t, worlds: w, registrar: &registrar{open: map[string]int{}, refuse: map[string]error{}}}
+	p := &plane{t: t, worlds: w, registrar: newRegistrar()}
 	p.start()
 	t.Cleanup(p.stop)
 	if now := w.Current(); now != nil {
@@ -391,14 +403,14 @@ func (p *plane) server() *server.Server {
 // dial connects as a peer to whichever control plane runs now.
 func (p *plane) dial(peer *server.Peer) func(context.Context) (*grpc.ClientConn, error) {
 	return func(context.Context) (*grpc.ClientConn, error) {
-		opts := append(xdsclient.DialOptions(),
+		opts := []grpc.DialOption{
 			grpc.WithTransportCredentials(insecure.NewCredentials()),
 			grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 				p.mu.Lock()
 				lis := p.lis
 				p.mu.Unlock()
 				return lis.DialContext(ctx)
-			}))
+			})}
 		if peer != nil {
 			b, _ := json.Marshal(peer)
 			opts = append(opts, grpc.WithStreamInterceptor(func(ctx context.Context, d *grpc.StreamDesc, cc *grpc.ClientConn, method string, s grpc.Streamer, o ...grpc.CallOption) (grpc.ClientStream, error) {

@@ -1,8 +1,12 @@
 package server
 
 import (
+	"fmt"
 	"sync"
 	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/hauberk-mesh/hauberk/controlplane/store"
 	"github.com/hauberk-mesh/hauberk/controlplane/world"
@@ -23,6 +27,8 @@ type fleet struct {
 
 type meshFleet struct {
 	proxies map[string]*proxy // by dataplane: the newest stream, open or closed
+	// entering are the streams between enter and connect, by dataplane: the newest of each.
+	entering map[string]*hello
 	// affected is the newest generation that may matter to a dataplane, connected or not.
 	affected map[string]store.Revision
 	waiters  map[*waiter]bool
@@ -59,7 +65,7 @@ func newFleet(now func() time.Time) *fleet {
 func (f *fleet) mesh(name string) *meshFleet {
 	m := f.meshes[name]
 	if m == nil {
-		m = &meshFleet{proxies: map[string]*proxy{}, affected: map[string]store.Revision{}, waiters: map[*waiter]bool{}}
+		m = &meshFleet{proxies: map[string]*proxy{}, entering: map[string]*hello{}, affected: map[string]store.Revision{}, waiters: map[*waiter]bool{}}
 		f.meshes[name] = m
 	}
 	return m
@@ -91,7 +97,11 @@ func (f *fleet) advance(u *world.Update, affected map[string]map[string]bool) {
 			p := m.proxies[name]
 			if !inWorld(u.New, mesh, name) {
 				delete(m.affected, name)
-				if p != nil && !p.connected {
+				switch {
+				case p == nil:
+				case p.connected:
+					p.nudge() // see absent
+				default:
 					delete(m.proxies, name)
 				}
 				continue
@@ -136,9 +146,11 @@ func (f *fleet) forget(mesh string) {
 	}
 	clear(m.affected)
 	for name, p := range m.proxies {
-		if !p.connected {
-			delete(m.proxies, name)
+		if p.connected {
+			p.nudge() // see absent
+			continue
 		}
+		delete(m.proxies, name)
 	}
 }
 
@@ -151,6 +163,39 @@ func (f *fleet) lookAgain(mesh string) {
 	for _, p := range m.proxies {
 		f.tell(p)
 	}
+}
+
+// enter keeps a dataplane's name for a stream that is about to be registered, until leave is called, or says who has it. Two
+// processes under one name and token would otherwise take it from each other for ever. A process gets past itself: its older
+// stream is a connection that died without a word. One that tells no instance gets past everybody, and everybody past it.
+func (f *fleet) enter(h *hello) (leave func(), err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	m := f.mesh(h.Mesh)
+	if p := m.proxies[h.Dataplane]; p != nil && p.connected && p.hello.another(h) {
+		return nil, taken(h, fmt.Sprintf("is connected from %s since %s", p.hello.From, p.since.UTC().Format(time.RFC3339)))
+	}
+	if first := m.entering[h.Dataplane]; first != nil && first.another(h) {
+		return nil, taken(h, "is connecting from "+first.From)
+	}
+	m.entering[h.Dataplane] = h
+	return func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if m.entering[h.Dataplane] == h {
+			delete(m.entering, h.Dataplane)
+		}
+	}, nil
+}
+
+func taken(h *hello, by string) error {
+	return status.Errorf(codes.AlreadyExists, "another proxy %s as dataplane %q of mesh %q: stop it, or give this one a name and a token of its own",
+		by, h.Dataplane, h.Mesh)
+}
+
+// another tells whether two streams are known to be of different processes.
+func (h *hello) another(o *hello) bool {
+	return h.Instance != "" && o.Instance != "" && h.Instance != o.Instance
 }
 
 // connect adds a stream. An older one of the same dataplane is told to end: its proxy has gone without saying so.
@@ -188,19 +233,20 @@ func (f *fleet) disconnect(p *proxy) {
 }
 
 // take hands out the world to resolve for a marked proxy; nil if there is nothing to do. The proxy then is at work until
-// settle or refuse.
-func (f *fleet) take(p *proxy) *world.World {
+// settle or refuse. news is whether the world may differ for the proxy from the one that it was resolved from last.
+func (f *fleet) take(p *proxy) (w *world.World, news bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !p.marked || f.world == nil || !f.known(p.hello.Mesh, p.hello.Dataplane) {
-		return nil
+		return nil, false
 	}
+	news = f.mesh(p.hello.Mesh).affected[p.hello.Dataplane] > p.resolved
 	p.marked = false
 	p.working, p.resolved = f.world.Generation, f.world.Generation
-	return f.world
+	return f.world, news
 }
 
-// mark asks for another round, although the world did not change: the proxy subscribed to more.
+// mark asks for another round, although the world did not change: the proxy subscribed to more, or refused the last one.
 func (f *fleet) mark(p *proxy) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -270,6 +316,13 @@ func (f *fleet) refuses(p *proxy, generation store.Revision) bool {
 // owes tells whether a wait for the generation has to wait for this proxy. f.mu is held.
 func (f *fleet) owes(p *proxy, generation store.Revision) bool {
 	return p.connected && f.runs(p) < generation && !f.refuses(p, generation) && f.known(p.hello.Mesh, p.hello.Dataplane)
+}
+
+// absent tells whether the stream's dataplane is not in the present world.
+func (f *fleet) absent(p *proxy) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.world != nil && !f.known(p.hello.Mesh, p.hello.Dataplane)
 }
 
 // known tells whether the dataplane is in the present world. f.mu is held.

@@ -7,6 +7,7 @@ import (
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	"github.com/hauberk-mesh/hauberk/api"
@@ -20,6 +21,8 @@ const (
 	// metadataTypes lists the type URLs that the proxy will subscribe to: a generation is whole only if all of them have
 	// been asked for, and a proxy of another version may know more or fewer.
 	metadataTypes = "hauberk.types"
+	// metadataInstance is random, made anew by each process: it tells a proxy that reconnects from a second one of the name.
+	metadataInstance = "hauberk.instance"
 )
 
 // maxDataplaneJSON bounds what a proxy can make the control plane store.
@@ -32,26 +35,33 @@ type hello struct {
 	Version  string
 	Resource []byte   // the Dataplane as JSON; nil if a stock client sent none
 	Types    []string // of our own proxies: what they will subscribe to; empty is all
+	Instance string   // of the process; "" if it told none, as stock clients do
+	From     string   // its address, for people
 }
 
 // identify checks the node of a first request against the authenticated peer. Its errors are gRPC statuses.
 func (s *Server) identify(ctx context.Context, node *core.Node) (hello, error) {
-	peer, ok := s.opts.Peer(ctx)
+	who, ok := s.opts.Peer(ctx)
 	if !ok {
 		return hello{}, status.Error(codes.Unauthenticated, "the stream has no authenticated peer: connect with the dataplane's SVID")
 	}
 	if node == nil {
 		return hello{}, status.Error(codes.InvalidArgument, "the first request carries no node: set node.id to <mesh>/<dataplane>")
 	}
-	if want := peer.Mesh + "/" + peer.Dataplane; node.GetId() != want {
+	if want := who.Mesh + "/" + who.Dataplane; node.GetId() != want {
 		return hello{}, status.Errorf(codes.PermissionDenied, "node.id is %q, but the certificate belongs to %q", node.GetId(), want)
 	}
-	h := hello{Peer: peer, Ours: node.GetUserAgentName() == ourUserAgent, Version: userAgent(node)}
-
 	metadata := node.GetMetadata().GetFields()
+	h := hello{
+		Peer: who, Ours: node.GetUserAgentName() == ourUserAgent, Version: userAgent(node),
+		Instance: metadata[metadataInstance].GetStringValue(), From: remoteAddr(ctx),
+	}
+	if len(h.Instance) > maxNameLength {
+		return hello{}, status.Errorf(codes.InvalidArgument, "node.metadata[%q] has %d bytes: at most %d are taken", metadataInstance, len(h.Instance), maxNameLength)
+	}
 	if field, ok := metadata[metadataDataplane]; ok {
 		h.Resource = []byte(field.GetStringValue())
-		if err := checkResource(h.Resource, peer); err != nil {
+		if err := checkResource(h.Resource, who); err != nil {
 			return hello{}, err
 		}
 	}
@@ -71,7 +81,7 @@ func (s *Server) identify(ctx context.Context, node *core.Node) (hello, error) {
 
 // checkResource refuses a Dataplane that claims to be another than the certificate's owner. What else it says is for the
 // Registrar to judge.
-func checkResource(doc []byte, peer Peer) error {
+func checkResource(doc []byte, who Peer) error {
 	if len(doc) > maxDataplaneJSON {
 		return status.Errorf(codes.InvalidArgument, "the Dataplane in node.metadata has %d bytes: at most %d are taken", len(doc), maxDataplaneJSON)
 	}
@@ -92,16 +102,16 @@ func checkResource(doc []byte, peer Peer) error {
 		workload = labels[api.LabelService]
 	}
 	claims := []struct{ what, claimed, proven string }{
-		{"name", r.Metadata.Name, peer.Dataplane},
-		{"mesh", r.Mesh(), peer.Mesh},
-		{"service", labels[api.LabelService], peer.Service},
+		{"name", r.Metadata.Name, who.Dataplane},
+		{"mesh", r.Mesh(), who.Mesh},
+		{"service", labels[api.LabelService], who.Service},
 	}
 	// A dataplane that names no workload claims none. A certificate that has no zone is one of the default zone.
 	if workload != "" {
-		claims = append(claims, struct{ what, claimed, proven string }{"workload", workload, peer.Workload})
+		claims = append(claims, struct{ what, claimed, proven string }{"workload", workload, who.Workload})
 	}
-	if peer.Zone != "" || zone != api.DefaultZone {
-		claims = append(claims, struct{ what, claimed, proven string }{"zone", zone, peer.Zone})
+	if who.Zone != "" || zone != api.DefaultZone {
+		claims = append(claims, struct{ what, claimed, proven string }{"zone", zone, who.Zone})
 	}
 	for _, c := range claims {
 		if c.claimed != c.proven {
@@ -121,6 +131,13 @@ func userAgent(n *core.Node) string {
 		return printable(n.GetUserAgentName())
 	}
 	return printable(n.GetUserAgentName() + " " + v)
+}
+
+func remoteAddr(ctx context.Context) string {
+	if from, ok := peer.FromContext(ctx); ok && from.Addr != nil {
+		return from.Addr.String()
+	}
+	return "an unknown address"
 }
 
 // register publishes the dataplane. The session is nil for a stock client whose Dataplane somebody else has applied.

@@ -63,9 +63,9 @@ func TestClientUnderGoControlPlane(t *testing.T) {
 		Node: &core.Node{Id: "default/cart-1", UserAgentName: xdsclient.UserAgent}, Handler: h,
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Dial: func(context.Context) (*grpc.ClientConn, error) {
-			return grpc.NewClient("passthrough:///peer", append(xdsclient.DialOptions(),
+			return grpc.NewClient("passthrough:///peer",
 				grpc.WithTransportCredentials(insecure.NewCredentials()),
-				grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return lis.DialContext(ctx) }))...)
+				grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return lis.DialContext(ctx) }))
 		},
 	})
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"runtime"
 	"time"
 
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -43,6 +44,8 @@ type Options struct {
 	Peer func(ctx context.Context) (Peer, bool)
 	// Registrar is told of each dataplane that comes and goes.
 	Registrar Registrar
+	// Identifier is how the control plane names itself to proxies (control_plane.identifier). Default "hauberk".
+	Identifier string
 	// Logger is told of connects, NACKs and what could not be resolved. Default slog.Default.
 	Logger *slog.Logger
 }
@@ -80,18 +83,23 @@ type Registrar interface {
 // session begins before the old one is closed.
 type Session interface {
 	Close()
+	// Left tells whether the dataplane has withdrawn itself since the session began, and is not to be published again
+	// because of it.
+	Left() bool
 }
 
 // Server is the discovery service of all meshes. Make it with New, Register it, Run it.
 type Server struct {
 	discovery.UnimplementedAggregatedDiscoveryServiceServer
 
-	opts     Options
-	log      *slog.Logger
-	fleet    *fleet
-	counters *counters
+	opts       Options
+	log        *slog.Logger
+	identifier *core.ControlPlane // of every response
+	fleet      *fleet
+	counters   *counters
 	// building bounds how many snapshots are in the making at once: more would only wait for a CPU and hold memory.
 	building chan struct{}
+	absence  time.Duration // see the constant
 	stopped  chan struct{} // closed when Run returns
 }
 
@@ -110,13 +118,18 @@ func New(o Options) (*Server, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
+	if o.Identifier == "" {
+		o.Identifier = "hauberk"
+	}
 	return &Server{
-		opts:     o,
-		log:      o.Logger,
-		fleet:    newFleet(time.Now),
-		counters: newCounters(),
-		building: make(chan struct{}, 2*runtime.GOMAXPROCS(0)),
-		stopped:  make(chan struct{}),
+		opts:       o,
+		log:        o.Logger,
+		identifier: &core.ControlPlane{Identifier: o.Identifier},
+		fleet:      newFleet(time.Now),
+		counters:   newCounters(),
+		building:   make(chan struct{}, 2*runtime.GOMAXPROCS(0)),
+		absence:    absence,
+		stopped:    make(chan struct{}),
 	}, nil
 }
 
@@ -191,14 +204,15 @@ func (s *Server) StreamAggregatedResources(discovery.AggregatedDiscoveryService_
 const maxStreams = 64
 
 // GRPCOptions are the transport's settings that proxies count on: pings of theirs every 10 seconds are no offence, the
-// server finds dead connections by itself, and a client may tell the versions of many resources in one message. A stranger
+// server finds a dead connection by itself within 15 seconds (for so long the next process of a proxy whose host died is kept
+// out, see fleet.enter), and a client may tell the versions of many resources in one message. A stranger
 // can hold no connection without a call on it, nor any number of calls on one connection: each may buffer a whole message
 // before anybody has asked who is calling.
 func GRPCOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
-			Time: 20 * time.Second, Timeout: 10 * time.Second, MaxConnectionIdle: 2 * time.Minute,
+			Time: 10 * time.Second, Timeout: 5 * time.Second, MaxConnectionIdle: 2 * time.Minute,
 		}),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.MaxRecvMsgSize(16 << 20),

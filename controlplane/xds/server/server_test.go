@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	"github.com/google/go-cmp/cmp"
@@ -338,5 +339,24 @@ func TestMeshesAreApart(t *testing.T) {
 	eventually(t, "other advanced", func() bool {
 		s := p.server().Status("other")
 		return len(s) == 1 && s[0].Generation == w.Current().Generation
+	})
+}
+
+// A proxy whose Dataplane somebody deleted would never hear of a permission or a revocation again.
+func TestDeletedDataplaneComesBack(t *testing.T) {
+	p := newPlane(t, shop(1))
+	server.SetAbsence(p.server(), 20*time.Millisecond)
+	c := p.connect("frontend-0", "frontend")
+	p.connected("frontend-0")
+	p.worlds.change("default", func(m *world.Mesh, c *world.Change) {
+		delete(m.Dataplanes, "frontend-0")
+		c.Dataplanes["frontend-0"] = true
+	})
+	eventually(t, "the stream ends", func() bool { return c.client.Status().Attempts > 1 })
+	eventually(t, "with the reason", func() bool { return strings.Contains(c.client.Status().LastError, "was deleted") })
+	p.worlds.change("default", all(addDataplane("frontend-0", "frontend", "catalog"), setPolicy("strict")))
+	eventually(t, "it has the permission of now", func() bool {
+		got := c.taken()
+		return policyOf(got[len(got)-1]) == "strict"
 	})
 }

@@ -17,8 +17,13 @@ import (
 	"github.com/hauberk-mesh/hauberk/controlplane/xds/translate"
 )
 
-// firstRequest is how long an authenticated client may keep a stream open without a word.
-const firstRequest = 30 * time.Second
+const (
+	// firstRequest is how long an authenticated client may keep a stream open without a word.
+	firstRequest = 30 * time.Second
+	// absence is how long a stream stays open whose dataplane is not in the world. It is longer than the world needs to
+	// take in a registration, and than a proxy that has left needs to hang up.
+	absence = 5 * time.Second
+)
 
 type deltaStream = discovery.AggregatedDiscoveryService_DeltaAggregatedResourcesServer
 
@@ -29,6 +34,8 @@ type stream struct {
 	proxy    *proxy
 	talk     *conversation
 	log      *slog.Logger
+	retry    retry
+	session  Session // nil: none
 	requests <-chan *discovery.DeltaDiscoveryRequest
 	broken   <-chan error // one value when nothing more can be read
 }
@@ -48,20 +55,17 @@ func (s *Server) DeltaAggregatedResources(wire deltaStream) error {
 		s.log.Warn("xds stream refused", "node", printable(first.GetNode().GetId()), "reason", err)
 		return err
 	}
-	t.log = s.log.With("mesh", who.Mesh, "dataplane", who.Dataplane)
-	session, err := s.register(ctx, who)
-	if err != nil {
+	t.log = s.log.With("mesh", who.Mesh, "dataplane", who.Dataplane, "from", who.From)
+	if err := t.connect(who); err != nil {
 		t.log.Warn("dataplane refused", "reason", err)
 		return err
 	}
-	if session != nil {
-		defer session.Close()
+	if t.session != nil {
+		defer t.session.Close()
 	}
-
 	s.counters.streams.Add(1)
 	s.counters.connected.Add(1)
 	defer s.counters.connected.Add(-1)
-	t.proxy = s.fleet.connect(who)
 	defer s.fleet.disconnect(t.proxy)
 	t.talk = newConversation(who, s.counters)
 
@@ -69,6 +73,21 @@ func (s *Server) DeltaAggregatedResources(wire deltaStream) error {
 	err = t.serve(first)
 	t.log.Info("dataplane disconnected", "reason", err)
 	return err
+}
+
+// connect registers the dataplane and makes this its stream. From beginning to end nobody else may have the name: a
+// registration takes over the one before it.
+func (t *stream) connect(who hello) error {
+	leave, err := t.server.fleet.enter(&who)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	if t.session, err = t.server.register(t.wire.Context(), who); err != nil {
+		return err
+	}
+	t.proxy = t.server.fleet.connect(who)
+	return nil
 }
 
 // read moves requests from the wire to a channel until the stream ends.
@@ -114,9 +133,16 @@ func (t *stream) serve(first *discovery.DeltaDiscoveryRequest) error {
 	if err := t.handle(first); err != nil {
 		return err
 	}
+	var absent <-chan time.Time
 	for {
 		if err := t.push(); err != nil {
 			return err
+		}
+		switch {
+		case !t.server.fleet.absent(t.proxy), t.left():
+			absent = nil
+		case absent == nil:
+			absent = time.After(t.server.absence)
 		}
 		var stalled <-chan time.Time
 		if t.talk.stalls() {
@@ -128,6 +154,9 @@ func (t *stream) serve(first *discovery.DeltaDiscoveryRequest) error {
 				return err
 			}
 		case <-t.proxy.wake:
+		case <-t.retry.due:
+			t.retry.due = nil
+			t.server.fleet.mark(t.proxy)
 		case <-stalled:
 			if err := t.send(t.talk.giveUp()); err != nil {
 				return err
@@ -136,11 +165,22 @@ func (t *stream) serve(first *discovery.DeltaDiscoveryRequest) error {
 			return ended(err)
 		case <-t.proxy.over:
 			return status.Errorf(codes.Aborted, "another stream of dataplane %q took over", t.proxy.hello.Dataplane)
+		case <-absent:
+			if t.left() {
+				absent = nil // it says so on another stream, and drains
+				continue
+			}
+			// Somebody has deleted it. Nothing can be resolved for it, no permission and no revocation either: it has to come
+			// back and be registered, or be told why it may not.
+			return status.Errorf(codes.Aborted, "Dataplane %q of mesh %q was deleted: connect again to be registered", t.proxy.hello.Dataplane, t.proxy.hello.Mesh)
 		case <-t.server.stopped:
 			return errStopping()
 		}
 	}
 }
+
+// left tells whether the proxy has said goodbye and keeps the stream while it drains. To connect again is up to it.
+func (t *stream) left() bool { return t.session != nil && t.session.Left() }
 
 // handle takes one request.
 func (t *stream) handle(req *discovery.DeltaDiscoveryRequest) error {
@@ -166,9 +206,12 @@ func (t *stream) push() error {
 	if !t.talk.ready() {
 		return nil
 	}
-	w := t.server.fleet.take(t.proxy)
+	w, news := t.server.fleet.take(t.proxy)
 	if w == nil {
 		return nil
+	}
+	if news {
+		t.retry.reset()
 	}
 	target, err := t.snapshot(w)
 	if ctx := t.wire.Context(); ctx.Err() != nil {
@@ -176,8 +219,10 @@ func (t *stream) push() error {
 	}
 	if err != nil {
 		// Not the proxy's fault, and nothing that it could mend: it keeps what it has.
-		t.log.Error("configuration cannot be made", "generation", w.Generation, "error", err)
-		t.server.fleet.refuse(t.proxy, w.Generation, printable("the control plane cannot make its configuration: "+err.Error()))
+		reason := printable("the control plane cannot make its configuration: " + err.Error())
+		t.log.Log(t.wire.Context(), t.retry.level(reason, slog.LevelError), "configuration cannot be made", "generation", w.Generation, "error", err)
+		t.retry.refused(reason)
+		t.server.fleet.refuse(t.proxy, w.Generation, reason)
 		return nil
 	}
 	out, end := t.talk.start(w.Generation, target)
@@ -218,6 +263,7 @@ func (t *stream) snapshot(w *world.World) (target translate.Snapshot, err error)
 // send writes responses and notes how a flight ended.
 func (t *stream) send(out []*discovery.DeltaDiscoveryResponse, end *outcome) error {
 	for _, m := range out {
+		m.ControlPlane = t.server.identifier
 		if err := t.wire.Send(m); err != nil {
 			return ended(err)
 		}
@@ -226,10 +272,12 @@ func (t *stream) send(out []*discovery.DeltaDiscoveryResponse, end *outcome) err
 	case end == nil:
 	case end.nack != "":
 		if !end.again {
-			t.log.Warn("dataplane refused its configuration", "generation", end.generation, "reason", end.nack)
+			t.log.Log(t.wire.Context(), t.retry.level(end.nack, slog.LevelWarn), "dataplane refused its configuration", "generation", end.generation, "reason", end.nack)
+			t.retry.refused(end.nack)
 		}
 		t.server.fleet.refuse(t.proxy, end.generation, end.nack)
 	default:
+		t.retry.reset()
 		t.server.fleet.settle(t.proxy, end.generation)
 	}
 	return nil

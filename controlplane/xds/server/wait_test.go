@@ -132,6 +132,7 @@ func TestWaitForAGenerationThatNeverComes(t *testing.T) {
 // Nobody waits for the proxies of a mesh that was deleted meanwhile: they keep what they have.
 func TestWaitEndsWithItsMesh(t *testing.T) {
 	p := newPlane(t, shop(1))
+	server.SetAbsence(p.server(), time.Hour)
 	leave := make(chan struct{})
 	defer close(leave)
 	p.connectWith(server.Peer{Mesh: "default", Dataplane: "frontend-0", Service: "frontend", Workload: "frontend"},

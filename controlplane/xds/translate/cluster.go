@@ -72,13 +72,13 @@ func clusterMetadata(c *ir.Cluster) map[string]*structpb.Value {
 		fields = serviceMetadata(c.Service, c.ServicePort, c.PortName)
 	}
 	if c.Probe.Kind != "" {
-		fields[MetaProbe] = structpb.NewStringValue(string(c.Probe.Kind))
+		fields[metaProbe] = structpb.NewStringValue(string(c.Probe.Kind))
 	}
 	if c.Probe.Path != "" {
-		fields[MetaProbePath] = structpb.NewStringValue(c.Probe.Path)
+		fields[metaProbePath] = structpb.NewStringValue(c.Probe.Path)
 	}
 	if c.Probe.Interval > 0 {
-		fields[MetaProbeInterval] = structpb.NewStringValue(c.Probe.Interval.String())
+		fields[metaProbeInterval] = structpb.NewStringValue(c.Probe.Interval.String())
 	}
 	return fields
 }

@@ -47,7 +47,7 @@ func lbEndpoint(e *ir.Endpoint) (*endpointv3.LbEndpoint, error) {
 		m.HealthStatus = corev3.HealthStatus_UNHEALTHY
 	}
 	if e.Dataplane != "" {
-		m.Metadata = metadata(map[string]*structpb.Value{MetaDataplane: structpb.NewStringValue(e.Dataplane)})
+		m.Metadata = metadata(map[string]*structpb.Value{metaDataplane: structpb.NewStringValue(e.Dataplane)})
 	}
 	return m, nil
 }

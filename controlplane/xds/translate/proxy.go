@@ -25,13 +25,13 @@ const Namespace = "hauberk.mesh"
 
 // Members of the Namespace struct.
 const (
-	MetaService       = "service"       // destination as users name it (clusters), whose traffic it is (listeners)
-	MetaPort          = "port"          // of the service
-	MetaPortName      = "portName"      //
-	MetaProbe         = "probe"         // connect, mesh or http
-	MetaProbePath     = "probePath"     // with http
-	MetaProbeInterval = "probeInterval" // as Go's time.Duration writes it
-	MetaDataplane     = "dataplane"     // of an endpoint
+	metaService       = "service"       // destination as users name it (clusters), whose traffic it is (listeners)
+	metaPort          = "port"          // of the service
+	metaPortName      = "portName"      //
+	metaProbe         = "probe"         // connect, mesh or http
+	metaProbePath     = "probePath"     // with http
+	metaProbeInterval = "probeInterval" // as Go's time.Duration writes it
+	metaDataplane     = "dataplane"     // of an endpoint
 )
 
 // Proxy translates the whole configuration of one dataplane. The cache shares what many proxies have in common; it may be
@@ -140,13 +140,13 @@ func metadata(fields map[string]*structpb.Value) *corev3.Metadata {
 func serviceMetadata(service string, port uint32, portName string) map[string]*structpb.Value {
 	fields := map[string]*structpb.Value{}
 	if service != "" {
-		fields[MetaService] = structpb.NewStringValue(service)
+		fields[metaService] = structpb.NewStringValue(service)
 	}
 	if port != 0 {
-		fields[MetaPort] = structpb.NewNumberValue(float64(port))
+		fields[metaPort] = structpb.NewNumberValue(float64(port))
 	}
 	if portName != "" {
-		fields[MetaPortName] = structpb.NewStringValue(portName)
+		fields[metaPortName] = structpb.NewStringValue(portName)
 	}
 	return fields
 }

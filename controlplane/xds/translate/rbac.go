@@ -143,10 +143,11 @@ func paths(matches []ir.PathMatch) ([]*rbacv3.Permission, error) {
 			out = append(out, urlPath(exactly(m.Value)))
 		case ir.Prefix:
 			bare := strings.TrimSuffix(m.Value, "/")
-			if bare != "" {
-				out = append(out, urlPath(exactly(bare)))
+			if bare == "" { // everything, "*" of OPTIONS too
+				out = append(out, &rbacv3.Permission{Rule: &rbacv3.Permission_Any{Any: true}})
+				continue
 			}
-			out = append(out, urlPath(beginning(bare+"/")))
+			out = append(out, urlPath(exactly(bare)), urlPath(beginning(bare+"/")))
 		case ir.Template:
 			p, err := uriTemplate(m.Value)
 			if err != nil {
