@@ -73,7 +73,11 @@ func (p *program) waitFor(ctx context.Context, cl *client.Client, applied *rest.
 			return err
 		}
 		if n := len(got.Acked); n > 0 {
-			p.progress("generation %d: %d proxies of mesh %s run it", got.Generation, n, mesh)
+			who := "1 proxy of mesh " + mesh + " runs"
+			if n > 1 {
+				who = fmt.Sprintf("%d proxies of mesh %s run", n, mesh)
+			}
+			p.progress("generation %d: %s it", got.Generation, who)
 		} else if len(got.NACKed)+len(got.Waiting) == 0 {
 			p.progress("generation %d: no connected proxy of mesh %s is affected", got.Generation, mesh)
 		}

@@ -38,8 +38,8 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	p := &program{stdin: stdin, stdout: stdout, stderr: stderr, getenv: os.Getenv}
 	root := p.root()
 	root.SetArgs(verbFirst(root, args))
-	err := root.ExecuteContext(ctx)
-	return p.exitCode(err)
+	cmd, err := root.ExecuteContextC(ctx)
+	return p.exitCode(cmd.CommandPath(), err)
 }
 
 // root is the table of contents.

@@ -25,8 +25,8 @@ func usagef(format string, args ...any) error {
 // errSilent ends with exitFailed when everything has been said already, as by a table with a failed check in it.
 var errSilent = errors.New("failed")
 
-// exitCode says what is wrong, on stderr, and returns the exit code. It is the one place where an error is printed.
-func (p *program) exitCode(err error) int {
+// exitCode says what is wrong with a verb, on stderr, and returns the exit code. It is the one place where an error is printed.
+func (p *program) exitCode(verb string, err error) int {
 	var usage *usageError
 	switch {
 	case err == nil:
@@ -34,7 +34,7 @@ func (p *program) exitCode(err error) int {
 	case errors.Is(err, errSilent):
 		return exitFailed
 	case errors.As(err, &usage) || !p.started:
-		fmt.Fprintf(p.stderr, "error: %s\nhauberk <verb> --help shows how it is used\n", strings.TrimSpace(err.Error()))
+		fmt.Fprintf(p.stderr, "error: %s\n%s --help shows how it is used\n", strings.TrimSpace(err.Error()), verb)
 		return exitUsage
 	default:
 		fmt.Fprintf(p.stderr, "error: %s\n", err)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -17,7 +18,7 @@ type logs struct {
 type level struct{ slog.Level }
 
 // String, Set and Type make a level a flag's value.
-func (l *level) String() string { return l.Level.String() }
+func (l *level) String() string { return strings.ToLower(l.Level.String()) }
 func (l *level) Type() string   { return "debug|info|warn|error" }
 func (l *level) Set(s string) error {
 	if err := l.UnmarshalText([]byte(s)); err != nil {

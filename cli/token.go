@@ -21,7 +21,7 @@ func (p *program) token() *cobra.Command {
 	}, p.tokenCreateDataplane(), p.tokenCreateUser())
 	return p.group(&cobra.Command{
 		Use: "token", Short: "Make, list and revoke tokens",
-		Long:    "A dataplane token buys the identity of one dataplane, a user token the use of this API.",
+		Long:    "A dataplane token buys the identity of one dataplane, a user token the use of the API.",
 		Example: "  hauberk token create dataplane --name cart-1 --service cart\n  hauberk token list\n  hauberk token revoke 6e1f...",
 	}, create, p.tokenList(), p.tokenRevoke())
 }

@@ -29,7 +29,7 @@ type Options struct {
 	// Duration of traffic, after which the demo ends by itself. 0: the summary comes after ten seconds and the demo runs
 	// until ctx ends.
 	Duration time.Duration
-	// JSON prints Facts instead of the summary.
+	// JSON prints what the demo proves in numbers, instead of the summary.
 	JSON bool
 	Out  io.Writer // the summary, or the facts and nothing else
 	Err  io.Writer // progress

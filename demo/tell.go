@@ -13,16 +13,16 @@ import (
 	"time"
 )
 
-// Facts are what the demo proves, in numbers.
-type Facts struct {
+// facts are what the demo proves, in numbers.
+type facts struct {
 	Requests uint64     `json:"requests"`
 	Errors   uint64     `json:"errors"` // without denied
 	Denied   uint64     `json:"denied"`
-	Edges    []FactEdge `json:"edges"` // between sidecars only
+	Edges    []factEdge `json:"edges"` // between sidecars only
 }
 
-// FactEdge is one service that called another.
-type FactEdge struct {
+// factEdge is one service that called another.
+type factEdge struct {
 	Source        string  `json:"source"`
 	Destination   string  `json:"destination"`
 	SourceID      string  `json:"sourceID"`
@@ -76,10 +76,10 @@ func (d *demo) settled(ctx context.Context) ([]edge, error) {
 		}
 		looked = time.Now()
 		edges = betweenSidecars(all)
-		facts := factsOf(edges)
-		still := facts.Requests == last
-		last = facts.Requests
-		if len(edges) < want || facts.Requests == 0 || !still && d.Duration > 0 {
+		seen := factsOf(edges)
+		still := seen.Requests == last
+		last = seen.Requests
+		if len(edges) < want || seen.Requests == 0 || !still && d.Duration > 0 {
 			return fmt.Errorf("%d of %d edges were reported", len(edges), want)
 		}
 		return nil
@@ -92,13 +92,13 @@ func betweenSidecars(all []edge) []edge {
 	return slices.DeleteFunc(slices.Clone(all), func(e edge) bool { return e.SourceID == "" || e.DestinationID == "" })
 }
 
-func factsOf(edges []edge) Facts {
-	f := Facts{Edges: []FactEdge{}}
+func factsOf(edges []edge) facts {
+	f := facts{Edges: []factEdge{}}
 	for _, e := range edges {
 		f.Requests += e.Requests
 		f.Errors += e.Errors
 		f.Denied += e.Denied
-		f.Edges = append(f.Edges, FactEdge{
+		f.Edges = append(f.Edges, factEdge{
 			Source: e.Source, Destination: e.Destination, SourceID: e.SourceID, DestinationID: e.DestinationID,
 			TLSVersion: e.TLSVersion, Requests: e.Requests, P50: e.P50, P99: e.P99,
 		})

@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/hauberk-mesh/hauberk/api"
@@ -64,20 +65,20 @@ func DataplaneKind() api.Kind {
 }
 
 // ProtocolOrDefault is the protocol, tcp where none is named.
-func (i *Inbound) ProtocolOrDefault() string { return or(i.Protocol, ProtocolTCP) }
+func (i *Inbound) ProtocolOrDefault() string { return cmp.Or(i.Protocol, ProtocolTCP) }
 
 // NameOrDefault is the name, the protocol where none is given.
-func (i *Inbound) NameOrDefault() string { return or(i.Name, i.ProtocolOrDefault()) }
+func (i *Inbound) NameOrDefault() string { return cmp.Or(i.Name, i.ProtocolOrDefault()) }
 
 // ListenPortOrDefault is where the proxy accepts.
-func (i *Inbound) ListenPortOrDefault() uint32 { return or(i.ListenPort, i.Port) }
+func (i *Inbound) ListenPortOrDefault() uint32 { return cmp.Or(i.ListenPort, i.Port) }
 
 // TargetPortOrDefault is the application's port on 127.0.0.1; 0 if it is behind a Unix socket (Target).
 func (i *Inbound) TargetPortOrDefault() uint32 {
 	if i.Target != "" {
 		return 0
 	}
-	return or(i.TargetPort, i.Port)
+	return cmp.Or(i.TargetPort, i.Port)
 }
 
 // IntervalOrDefault is the time between two probes. A nil Probe has the default.
@@ -97,7 +98,7 @@ func (d *Dataplane) WithDefaults() *Dataplane {
 		out.Inbounds = append(out.Inbounds, in)
 	}
 	for _, o := range d.Outbounds {
-		o.BackendRef.Kind = or(o.BackendRef.Kind, "MeshService")
+		o.BackendRef.Kind = cmp.Or(o.BackendRef.Kind, "MeshService")
 		out.Outbounds = append(out.Outbounds, o)
 	}
 	return out
@@ -108,16 +109,8 @@ func ServiceOf(m api.Meta) string { return m.Labels[api.LabelService] }
 
 // WorkloadOf is the last part of a Dataplane's SPIFFE ID: its label, else its service, else its own name.
 func WorkloadOf(m api.Meta) string {
-	return or(or(m.Labels[api.LabelWorkload], ServiceOf(m)), m.Name)
+	return cmp.Or(cmp.Or(m.Labels[api.LabelWorkload], ServiceOf(m)), m.Name)
 }
 
 // ZoneOf is the zone that a Dataplane runs in.
-func ZoneOf(m api.Meta) string { return or(m.Labels[api.LabelZone], api.DefaultZone) }
-
-func or[T comparable](v, otherwise T) T {
-	var zero T
-	if v == zero {
-		return otherwise
-	}
-	return v
-}
+func ZoneOf(m api.Meta) string { return cmp.Or(m.Labels[api.LabelZone], api.DefaultZone) }

@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -92,7 +93,7 @@ func validateOutbounds(d *Dataplane) (ps api.Problems) {
 		at := fmt.Sprintf("spec.outbounds[%d]", i)
 		port(&ps, at+".port", o.Port, false)
 		ref := o.BackendRef
-		ref.Kind = or(ref.Kind, "MeshService")
+		ref.Kind = cmp.Or(ref.Kind, "MeshService")
 		if ref.Kind != "MeshService" {
 			ps.Add(at+".backendRef.kind", fmt.Sprintf("%q is not a kind of backend", ref.Kind), "write MeshService")
 		}

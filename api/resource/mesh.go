@@ -2,6 +2,7 @@ package resource
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/hauberk-mesh/hauberk/api"
 )
@@ -19,12 +20,7 @@ func MeshKind() api.Kind {
 
 // Skips tells whether the initial policy of a kind is not wanted.
 func (m *Mesh) Skips(kind string) bool {
-	for _, k := range m.SkipCreatingInitialPolicies {
-		if k == "*" || k == kind {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(m.SkipCreatingInitialPolicies, "*") || slices.Contains(m.SkipCreatingInitialPolicies, kind)
 }
 
 // initialPolicies are the kinds that a new mesh gets.
@@ -39,7 +35,7 @@ func validateMesh(meta api.Meta, m *Mesh) (ps api.Problems) {
 		ps.Add("metadata.labels["+api.LabelMesh+"]", "is on a Mesh, which belongs to none", "remove the label")
 	}
 	for i, kind := range m.SkipCreatingInitialPolicies {
-		if kind == "*" || kind == initialPolicies[0] || kind == initialPolicies[1] {
+		if kind == "*" || slices.Contains(initialPolicies[:], kind) {
 			continue
 		}
 		ps.Add(fmt.Sprintf("spec.skipCreatingInitialPolicies[%d]", i), fmt.Sprintf("%q is not created with a mesh", kind),

@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"cmp"
 	"fmt"
 	"sort"
 
@@ -61,10 +62,10 @@ func (s LabelSelector) Matches(labels map[string]string) bool {
 }
 
 // NameOrDefault is the port's name: that of the inbound where it has none of its own.
-func (p *ServicePort) NameOrDefault() string { return or(p.Name, p.TargetPort) }
+func (p *ServicePort) NameOrDefault() string { return cmp.Or(p.Name, p.TargetPort) }
 
 // TargetPortOrDefault is the name of the inbound.
-func (p *ServicePort) TargetPortOrDefault() string { return or(p.TargetPort, p.Name) }
+func (p *ServicePort) TargetPortOrDefault() string { return cmp.Or(p.TargetPort, p.Name) }
 
 // WithDefaults is a copy in which the ports' names are filled in. AppProtocol stays empty: it is the inbound's.
 func (s *MeshService) WithDefaults() *MeshService {

@@ -14,11 +14,7 @@ import (
 
 // apply stores all documents of the body or none.
 func (s *server) apply(q *http.Request) (int, any, error) {
-	body, err := io.ReadAll(q.Body)
-	if err != nil {
-		return 0, nil, err
-	}
-	docs, err := s.Registry.Decode("", body)
+	docs, err := s.documents(q)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -32,11 +28,7 @@ func (s *server) put(q *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	body, err := io.ReadAll(q.Body)
-	if err != nil {
-		return 0, nil, err
-	}
-	docs, err := s.Registry.Decode("", body)
+	docs, err := s.documents(q)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -53,6 +45,15 @@ func (s *server) put(q *http.Request) (int, any, error) {
 		status = http.StatusCreated
 	}
 	return status, applied, nil
+}
+
+// documents are those of the body; each is valid by itself.
+func (s *server) documents(q *http.Request) ([]*api.Resource, error) {
+	body, err := io.ReadAll(q.Body)
+	if err != nil {
+		return nil, err
+	}
+	return s.Registry.Decode("", body)
 }
 
 // What became of a document.

@@ -32,12 +32,27 @@ func (s *server) check(q *http.Request) (int, any, error) {
 		return 0, nil, refuse(http.StatusNotFound, "there is no mesh %s: hauberk get meshes lists them", mesh)
 	}
 	for _, m := range meshes {
-		for _, looked := range []Check{s.checkProxies(m), checkAuthorities(m, answer.Time), checkEndpoints(m), checkPermissions(m)} {
+		for _, looked := range []Check{checkStored(m), s.checkProxies(m), checkAuthorities(m, answer.Time), checkEndpoints(m), checkPermissions(m)} {
 			looked.Mesh = m.Name
 			answer.Checks = append(answer.Checks, looked)
 		}
 	}
 	return http.StatusOK, answer, nil
+}
+
+// checkStored: this control plane can read all that was written. Where it cannot, it resolves nothing for the mesh.
+func checkStored(m *world.Mesh) Check {
+	c := Check{Name: "resources", Result: OK, Message: "all can be read"}
+	if len(m.Unreadable) == 0 {
+		return c
+	}
+	var bad []string
+	for _, u := range m.Unreadable {
+		bad = append(bad, fmt.Sprintf("%s cannot be read: %s", u.Key, u.Reason))
+	}
+	c.Result, c.Message = Fail, strings.Join(bad, "; ")
+	c.Fix = "upgrade this control plane to the version that wrote it, or delete it; proxies keep what they have until then"
+	return c
 }
 
 // checkProxies: every dataplane is connected and runs what it should.
@@ -101,18 +116,10 @@ func checkAuthorities(m *world.Mesh, now time.Time) Check {
 
 func certificates(t *resource.MeshTrust) []*x509.Certificate {
 	var all []*x509.Certificate
-	for _, b := range t.CABundles {
-		if b.Pem == nil {
-			continue
-		}
-		for rest := []byte(b.Pem.Value); ; {
-			var block *pem.Block
-			if block, rest = pem.Decode(rest); block == nil {
-				break
-			}
-			if cert, err := x509.ParseCertificate(block.Bytes); err == nil {
-				all = append(all, cert)
-			}
+	for _, text := range t.Certificates() {
+		block, _ := pem.Decode([]byte(text))
+		if cert, err := x509.ParseCertificate(block.Bytes); err == nil {
+			all = append(all, cert)
 		}
 	}
 	return all

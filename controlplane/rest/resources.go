@@ -53,9 +53,18 @@ func (s *server) get(q *http.Request) (int, any, error) {
 		if err := s.meshExists(q.Context(), key.Mesh); err != nil {
 			return 0, nil, err
 		}
-		return 0, nil, refuse(http.StatusNotFound, "there is no %v", key)
+		return 0, nil, missing(kind, key)
 	}
 	return 0, nil, err
+}
+
+// missing says where to look, since a wrong --mesh is as likely as a wrong name.
+func missing(kind api.Kind, key api.Key) error {
+	where := ""
+	if key.Mesh != "" {
+		where = " --mesh " + key.Mesh
+	}
+	return refuse(http.StatusNotFound, "there is no %v: hauberk get %s%s lists what there is", key, kind.Plural, where)
 }
 
 func (s *server) delete(q *http.Request) (int, any, error) {
@@ -79,7 +88,7 @@ func (s *server) delete(q *http.Request) (int, any, error) {
 		revision, err = s.Resources.Delete(q.Context(), key)
 	}
 	if notFound(err) {
-		return 0, nil, refuse(http.StatusNotFound, "there is no %v", key)
+		return 0, nil, missing(kind, key)
 	}
 	if err != nil {
 		return 0, nil, err

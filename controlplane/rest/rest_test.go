@@ -336,7 +336,7 @@ func TestCheck(t *testing.T) {
 		}
 		return got
 	}
-	if d := cmp.Diff(map[string]string{"dataplanes": OK, "authorities": Fail, "services": OK, "permissions": Warn}, results()); d != "" {
+	if d := cmp.Diff(map[string]string{"resources": OK, "dataplanes": OK, "authorities": Fail, "services": OK, "permissions": Warn}, results()); d != "" {
 		t.Error(d)
 	}
 	// Authorities alone are no identity: nobody joins.
@@ -353,6 +353,10 @@ func TestCheck(t *testing.T) {
 	f.statuses[0].Connected = false
 	f.world.Meshes["default"].Services["server"].Ports[0].Endpoints.List[0].Unready = true
 	if got := results(); got["dataplanes"] != Fail || got["services"] != Fail {
+		t.Errorf("got %v", got)
+	}
+	f.world.Meshes["default"].Unreadable = []world.Unreadable{{Key: api.Key{Kind: "MeshTimeout", Mesh: "default", Name: "new"}, Reason: "unknown field"}}
+	if got := results(); got["resources"] != Fail {
 		t.Errorf("got %v", got)
 	}
 }

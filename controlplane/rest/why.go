@@ -67,12 +67,12 @@ func (s *server) observed(ctx context.Context, m *world.Mesh, a *why.Answer, q r
 	bySource.Peer, byDestination.Peer = peer(a.Destination), peer(a.Source)
 	all := []report.Decision{}
 	for _, d := range s.Reports.Decisions(ctx, m.Name, a.Source.Dataplanes, bySource) {
-		if d.Side == "source" {
+		if d.Side == report.SideSource {
 			all = append(all, d)
 		}
 	}
 	for _, d := range s.Reports.Decisions(ctx, m.Name, a.Destination.Dataplanes, byDestination) {
-		if d.Side == "destination" {
+		if d.Side == report.SideDestination {
 			all = append(all, d)
 		}
 	}

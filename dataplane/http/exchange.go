@@ -49,8 +49,7 @@ func (x *exchange) reset(now time.Time) {
 func (s *server) forward() {
 	s.compose()
 	if s.body.Err() != nil {
-		buffers.Put(s.out)
-		s.out = nil
+		s.dropHead()
 		s.refuse(&reasonBad)
 		return
 	}
@@ -58,15 +57,19 @@ func (s *server) forward() {
 	s.rec.Attempts = n
 	switch outcome {
 	case resilience.Answered, resilience.Unprocessed: // nobody else was left to try: the refusal is passed on as it came
-		buffers.Put(s.out)
-		s.out = nil
+		s.dropHead()
 		s.relay()
 	default:
 		s.stopUpload()
-		buffers.Put(s.out)
-		s.out = nil
+		s.dropHead()
 		s.giveUp(outcome)
 	}
+}
+
+// dropHead gives the buffer of the request back once no attempt needs it any more.
+func (s *server) dropHead() {
+	buffers.Put(s.out)
+	s.out = nil
 }
 
 // compose writes the request's head and, with it, what of its body is here already: small requests leave in one write and

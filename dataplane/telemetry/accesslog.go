@@ -19,7 +19,7 @@ type AccessLog struct {
 //
 // Only names with a value are written. Programs that read Envoy's format take the line as it is and ignore the rest.
 func NewTextLog(out *LogWriter) *AccessLog {
-	format, err := CompileFormat(DefaultFormat[:len(DefaultFormat)-1])
+	format, err := CompileFormat(defaultFormat[:len(defaultFormat)-1])
 	if err != nil {
 		panic(err) // a mistake of this program
 	}

@@ -9,8 +9,8 @@ import (
 	"github.com/hauberk-mesh/hauberk/internal/latency"
 )
 
-// ReasonPermissionDenied is the reason code of a refusal by a permission: what edges count as denied.
-const ReasonPermissionDenied = "permission_denied"
+// reasonPermissionDenied is the reason code of a refusal by a permission: what edges count as denied.
+const reasonPermissionDenied = "permission_denied"
 
 // overflowName stands for all names beyond a limit.
 const overflowName = "overflow"
@@ -86,7 +86,7 @@ func (e *Edges) Record(r *Record) {
 	})
 	c.requests.Add(1)
 	switch {
-	case r.Reason == ReasonPermissionDenied:
+	case r.Reason == reasonPermissionDenied:
 		c.denied.Add(1)
 	case isError(r):
 		c.errors.Add(1)

@@ -70,7 +70,7 @@ func TestFormats(t *testing.T) {
 
 // What the compiler takes it can write, without a control character that was not in the format itself.
 func FuzzCompileFormat(f *testing.F) {
-	f.Add(DefaultFormat, "curl")
+	f.Add(defaultFormat, "curl")
 	f.Add("%START_TIME(%Y-%m-%dT%H:%M:%S.%3f)% %REQ(A?B):10%", "a\nb")
 	f.Add("%%%", "\x00")
 	f.Add("%REQ(:PATH):3%%DURATION%", "ü")

@@ -31,7 +31,7 @@ func request() *Record {
 func refused() *Record {
 	r := request()
 	r.Direction, r.Status, r.Flags = Inbound, 403, "UAEX"
-	r.Reason, r.Details = ReasonPermissionDenied, "rbac_access_denied_matched_policy[MeshTrafficPermission/cart#rules[0].deny[0]]"
+	r.Reason, r.Details = reasonPermissionDenied, "rbac_access_denied_matched_policy[MeshTrafficPermission/cart#rules[0].deny[0]]"
 	r.Policy, r.Rule = "MeshTrafficPermission/cart", "MeshTrafficPermission/cart#rules[0].deny[0]"
 	r.UpstreamHost, r.UpstreamLocal, r.UpstreamTime = netip.AddrPort{}, netip.AddrPort{}, 0
 	return r

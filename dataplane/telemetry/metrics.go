@@ -149,7 +149,7 @@ func (m *Metrics) Record(r *Record) {
 	if r.Reason != "" {
 		m.refusals.get(Refusal{r.Reason, r.Policy}).n.Add(1)
 	}
-	if r.Reason == ReasonPermissionDenied {
+	if r.Reason == reasonPermissionDenied {
 		m.denied[r.Direction&1].n.Add(1)
 	}
 	if r.ShadowRule != "" {

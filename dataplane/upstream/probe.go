@@ -26,7 +26,7 @@ func (c *Cluster) ask(ctx context.Context, e *Endpoint) error {
 	defer stop()
 	switch c.spec.Probe.Kind {
 	case ProbeMesh:
-		status, err := question(conn, "OPTIONS", "*", c.spec.Service, ProbeHeader)
+		status, err := question(conn, "OPTIONS", "*", c.spec.Service, probeHeader)
 		if err == nil && status >= 500 {
 			err = fmt.Errorf("probe of %s: status %d", e, status)
 		}

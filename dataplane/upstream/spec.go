@@ -52,13 +52,13 @@ type Probe struct {
 // ProbeKind says how to ask; see ir.ProbeKind for the meaning.
 type ProbeKind uint8
 
-// ProbeConnect connects and, with TLS, shakes hands. ProbeMesh sends "OPTIONS *" with ProbeHeader over the mesh.
+// ProbeConnect connects and, with TLS, shakes hands. ProbeMesh sends "OPTIONS *" with probeHeader over the mesh.
 const (
 	ProbeConnect ProbeKind = iota
 	ProbeMesh
 	ProbeHTTP
 )
 
-// ProbeHeader marks the request by which a proxy asks another one whether the application behind it answers. The
+// probeHeader marks the request by which a proxy asks another one whether the application behind it answers. The
 // health_check filter of the inbound answers 200 or an unprocessed 503; it never reaches the application.
-const ProbeHeader = "hauberk-probe"
+const probeHeader = "hauberk-probe"

@@ -35,8 +35,8 @@ func Bucket(d time.Duration) int {
 	return min(i, Buckets-1)
 }
 
-// Middle is the duration that stands for all of a bucket: its geometric middle.
-func Middle(bucket int) time.Duration {
+// middle is the duration that stands for all of a bucket: its geometric middle.
+func middle(bucket int) time.Duration {
 	return time.Duration(math.Exp2((float64(bucket)+0.5)/8) * 1000)
 }
 
@@ -47,9 +47,6 @@ type Histogram struct {
 	counts []uint64
 	total  uint64
 }
-
-// Observe counts one duration.
-func (h *Histogram) Observe(d time.Duration) { h.Add(Bucket(d), 1) }
 
 // Add counts n durations of a bucket. A bucket that cannot be is counted in the nearest that can.
 func (h *Histogram) Add(bucket int, n uint64) {
@@ -104,9 +101,9 @@ func (h *Histogram) Quantile(q float64) time.Duration {
 	rank = min(max(rank, 1), h.total)
 	for i, n := range h.counts {
 		if n >= rank {
-			return Middle(h.first + i)
+			return middle(h.first + i)
 		}
 		rank -= n
 	}
-	return Middle(h.first + len(h.counts) - 1)
+	return middle(h.first + len(h.counts) - 1)
 }

@@ -29,8 +29,8 @@ type Peeker interface {
 // ErrNotSupported says that a connection is neither a socket nor a Peeker, or that bytes may wait above the socket (TLS).
 var ErrNotSupported = errors.New("sock: connection can not be looked into")
 
-// Below returns the transport below TLS, or c itself.
-func Below(c net.Conn) net.Conn {
+// below returns the transport below TLS, or c itself.
+func below(c net.Conn) net.Conn {
 	for {
 		t, ok := c.(interface{ NetConn() net.Conn })
 		if !ok {
@@ -79,14 +79,14 @@ func Peek(c net.Conn, p []byte) (int, error) {
 // peer sends on an idle TLS connection is an alert.
 func Alive(c net.Conn) bool {
 	var b [1]byte
-	_, err := peekNow(Below(c), b[:])
+	_, err := peekNow(below(c), b[:])
 	return err == syscall.EAGAIN || err == ErrNotSupported
 }
 
 // PeerClosed tells whether the peer has ended its sending side, even if bytes before that end are still unread. A peer that
 // has only half-closed is closed too. It looks at the socket below TLS.
 func PeerClosed(c net.Conn) bool {
-	c = Below(c)
+	c = below(c)
 	if m, ok := c.(Peeker); ok {
 		return m.PeerClosed()
 	}
@@ -183,7 +183,7 @@ func recvPeek(fd uintptr, p []byte) (int, syscall.Errno) {
 
 // Reset closes c so that the peer sees a reset and no clean end: over TLS without a close_notify.
 func Reset(c net.Conn) {
-	b := Below(c)
+	b := below(c)
 	if l, ok := b.(interface{ SetLinger(int) error }); ok {
 		_ = l.SetLinger(0)
 	}

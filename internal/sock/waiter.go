@@ -24,11 +24,11 @@ type Waiter struct {
 func NewWaiter(c net.Conn) *Waiter {
 	w := &Waiter{}
 	_, w.tls = c.(*tls.Conn)
-	below := Below(c)
-	if w.mem, _ = below.(Peeker); w.mem != nil {
+	transport := below(c)
+	if w.mem, _ = transport.(Peeker); w.mem != nil {
 		return w
 	}
-	w.raw, _ = rawConn(below)
+	w.raw, _ = rawConn(transport)
 	w.look = func(fd uintptr) { _, w.errno = recvPeek(fd, w.one[:]) }
 	w.read = func(fd uintptr) bool {
 		// Asked once, after the poller was armed: what comes later wakes it. Whether there really is something then, the

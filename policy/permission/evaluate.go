@@ -34,13 +34,13 @@ func Evaluate(p *ir.Permission, c Call) Result {
 		return Result{Policy: DefaultDeny}
 	}
 	if e := firstDenial(p.Deny, c, true); e != nil {
-		return Result{Policy: PolicyOf(e.Rule), Rule: e.Rule}
+		return Result{Policy: policyOf(e.Rule), Rule: e.Rule}
 	}
 	e := firstMatch(p.Allow, c, false)
 	if e == nil {
 		return Result{Policy: DefaultDeny}
 	}
-	r := Result{Allowed: true, Policy: PolicyOf(e.Rule), Rule: e.Rule}
+	r := Result{Allowed: true, Policy: policyOf(e.Rule), Rule: e.Rule}
 	if shadow := firstDenial(p.Shadow, c, false); shadow != nil {
 		r.Shadow = shadow.Rule
 	}
@@ -63,8 +63,8 @@ func firstDenial(entries []ir.PermissionEntry, c Call, deny bool) *ir.Permission
 	return firstMatch(entries, c, deny)
 }
 
-// PolicyOf is the policy's part of a rule: "MeshTrafficPermission/cart" of "MeshTrafficPermission/cart#rules[0].allow[0]".
-func PolicyOf(rule string) string {
+// policyOf is the policy's part of a rule: "MeshTrafficPermission/cart" of "MeshTrafficPermission/cart#rules[0].allow[0]".
+func policyOf(rule string) string {
 	name, _, _ := strings.Cut(rule, "#")
 	return name
 }

@@ -92,7 +92,7 @@ func (Policy) Explain(resources []*api.Resource, p *ir.Proxy) []policy.Contribut
 			}{{"deny", lists.Deny}, {"allow", lists.Allow}} {
 				for _, e := range list.entries {
 					all = append(all, policy.Contribution{
-						Kind: KindName, On: in.Name, Field: list.field, Value: describe(e), Origin: PolicyOf(e.Rule), Rule: e.Rule,
+						Kind: KindName, On: in.Name, Field: list.field, Value: describe(e), Origin: policyOf(e.Rule), Rule: e.Rule,
 					})
 				}
 			}

@@ -80,14 +80,6 @@ func (c *Cache) endpoints(cluster string, set *ir.Endpoints) (*Resource, error) 
 	return r, nil
 }
 
-func (c *Cache) trust(bundles []ir.TrustBundle) (*Resource, error) {
-	m, err := trustSecret(bundles)
-	if err != nil {
-		return nil, err
-	}
-	return c.resource(ir.SecretTrust, m)
-}
-
 // dropContent forgets an entry whose resource is gone. A newer resource may stand under the same key by now.
 func (c *Cache) dropContent(key contentKey) {
 	c.mu.Lock()

@@ -2,7 +2,7 @@
 // It decides nothing by itself, and its output is valid for a stock Envoy. Start with Proxy; there is one file a noun.
 //
 // What Envoy's messages have no field for (which service a cluster is, how a failed endpoint is asked) rides as filter
-// metadata under Namespace, which a stock Envoy keeps and ignores.
+// metadata under namespace, which a stock Envoy keeps and ignores.
 package translate
 
 import (
@@ -19,11 +19,11 @@ import (
 	"github.com/hauberk-mesh/hauberk/controlplane/ir"
 )
 
-// Namespace is the filter_metadata key of listeners, clusters and endpoints under which our own proxies find what Envoy's
-// messages have no field for. Its members are the Meta constants.
-const Namespace = "hauberk.mesh"
+// namespace is the filter_metadata key of listeners, clusters and endpoints under which our own proxies find what Envoy's
+// messages have no field for. dataplane/config reads it: the names are a part of the wire.
+const namespace = "hauberk.mesh"
 
-// Members of the Namespace struct.
+// Its members.
 const (
 	metaService       = "service"       // destination as users name it (clusters), whose traffic it is (listeners)
 	metaPort          = "port"          // of the service
@@ -61,13 +61,8 @@ func addCluster(s Snapshot, c *ir.Cluster, cache *Cache) error {
 	if err != nil {
 		return err
 	}
-	r, err := cache.resource(c.Name, m)
-	if err != nil {
+	if err := add(s, c.Name, m, cache); err != nil || isApplication(c) { // an application's endpoint is inline
 		return err
-	}
-	s.Add(r)
-	if isApplication(c) {
-		return nil // its endpoint is inline
 	}
 	e, err := cache.endpoints(c.Name, c.Endpoints)
 	if err != nil {
@@ -82,12 +77,7 @@ func addInbound(s Snapshot, l *ir.Listener, cache *Cache) error {
 	if err != nil {
 		return err
 	}
-	r, err := cache.resource(l.Name, m)
-	if err != nil {
-		return err
-	}
-	s.Add(r)
-	return nil
+	return add(s, l.Name, m, cache)
 }
 
 func addOutbound(s Snapshot, l *ir.Listener, cache *Cache) error {
@@ -95,33 +85,29 @@ func addOutbound(s Snapshot, l *ir.Listener, cache *Cache) error {
 	if err != nil {
 		return err
 	}
-	r, err := cache.resource(l.Name, m)
+	if err := add(s, l.Name, m, cache); err != nil || l.Protocol != ir.HTTP {
+		return err
+	}
+	return add(s, l.Name, routeConfiguration(l), cache)
+}
+
+func addSecrets(s Snapshot, p *ir.Proxy, cache *Cache) error {
+	trust, err := trustSecret(p.Trust)
+	if err != nil {
+		return fmt.Errorf("secret %q: %w", ir.SecretTrust, err)
+	}
+	if err := add(s, ir.SecretTrust, trust, cache); err != nil {
+		return err
+	}
+	return add(s, revocationsName, revocations(p.Revoked), cache)
+}
+
+func add(s Snapshot, name string, m proto.Message, cache *Cache) error {
+	r, err := cache.resource(name, m)
 	if err != nil {
 		return err
 	}
 	s.Add(r)
-	if l.Protocol != ir.HTTP {
-		return nil
-	}
-	routes, err := cache.resource(l.Name, routeConfiguration(l))
-	if err != nil {
-		return err
-	}
-	s.Add(routes)
-	return nil
-}
-
-func addSecrets(s Snapshot, p *ir.Proxy, cache *Cache) error {
-	trust, err := cache.trust(p.Trust)
-	if err != nil {
-		return fmt.Errorf("secret %q: %w", ir.SecretTrust, err)
-	}
-	s.Add(trust)
-	revoked, err := cache.resource(revocationsName, revocations(p.Revoked))
-	if err != nil {
-		return err
-	}
-	s.Add(revoked)
 	return nil
 }
 
@@ -132,9 +118,9 @@ func packed(m proto.Message) (*anypb.Any, error) {
 	return a, err
 }
 
-// metadata is filter_metadata under Namespace; empty values are left out.
+// metadata is filter_metadata under namespace; empty values are left out.
 func metadata(fields map[string]*structpb.Value) *corev3.Metadata {
-	return &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{Namespace: {Fields: fields}}}
+	return &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{namespace: {Fields: fields}}}
 }
 
 func serviceMetadata(service string, port uint32, portName string) map[string]*structpb.Value {

@@ -12,12 +12,12 @@ import (
 	"strings"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	healthcheckv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/health_check/v3"
 
 	"github.com/hauberk-mesh/hauberk/dataplane/filter"
+	"github.com/hauberk-mesh/hauberk/dataplane/filter/typedconfig"
 	"github.com/hauberk-mesh/hauberk/dataplane/http/message"
 )
 
@@ -74,7 +74,7 @@ func parse(config []byte, env filter.Env) (filter.HTTP, error) {
 	if err := proto.Unmarshal(config, m); err != nil {
 		return nil, err
 	}
-	if err := only(m, "", "pass_through_mode", "cluster_min_healthy_percentages", "headers"); err != nil {
+	if err := typedconfig.Only(m, "", "pass_through_mode", "cluster_min_healthy_percentages", "headers"); err != nil {
 		return nil, err
 	}
 	if m.GetPassThroughMode() == nil || m.GetPassThroughMode().GetValue() {
@@ -109,7 +109,7 @@ func parse(config []byte, env filter.Env) (filter.HTTP, error) {
 }
 
 func parseCondition(m *routev3.HeaderMatcher, path string) (condition, error) {
-	if err := only(m, path, "name", "present_match", "exact_match", "string_match"); err != nil {
+	if err := typedconfig.Only(m, path, "name", "present_match", "exact_match", "string_match"); err != nil {
 		return condition{}, err
 	}
 	c := condition{name: strings.ToLower(m.GetName())}
@@ -122,7 +122,7 @@ func parseCondition(m *routev3.HeaderMatcher, path string) (condition, error) {
 	case *routev3.HeaderMatcher_ExactMatch:
 		c.exact, c.value = true, h.ExactMatch
 	case *routev3.HeaderMatcher_StringMatch:
-		if err := only(h.StringMatch, path+".string_match", "exact"); err != nil {
+		if err := typedconfig.Only(h.StringMatch, path+".string_match", "exact"); err != nil {
 			return condition{}, err
 		}
 		c.exact, c.value = true, h.StringMatch.GetExact()
@@ -133,24 +133,4 @@ func parseCondition(m *routev3.HeaderMatcher, path string) (condition, error) {
 		return condition{}, fmt.Errorf("%s.name: %q is not honoured", path, m.GetName())
 	}
 	return c, nil
-}
-
-// only refuses every populated field of m but the named ones.
-func only(m proto.Message, path string, names ...string) error {
-	r := m.ProtoReflect()
-	if len(r.GetUnknown()) > 0 {
-		return errors.New(strings.TrimPrefix(path+": holds a field that this version does not know", ": "))
-	}
-	var refused []string
-	r.Range(func(f protoreflect.FieldDescriptor, _ protoreflect.Value) bool {
-		if name := string(f.Name()); !slices.Contains(names, name) {
-			refused = append(refused, strings.TrimPrefix(path+"."+name, "."))
-		}
-		return true
-	})
-	if len(refused) == 0 {
-		return nil
-	}
-	slices.Sort(refused)
-	return fmt.Errorf("%s: is not honoured", refused[0])
 }

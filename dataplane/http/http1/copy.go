@@ -13,14 +13,14 @@ func AppendAvailable(b []byte, body *Body, out Kind) []byte {
 	for {
 		room := cap(b) - len(b)
 		if out == Chunked {
-			room -= ChunkOverhead
+			room -= chunkOverhead
 		}
 		n := min(body.Available(), room)
 		if n <= 0 {
 			break
 		}
 		if out == Chunked {
-			b = AppendChunk(b, body.Take(n))
+			b = appendChunk(b, body.Take(n))
 		} else {
 			b = append(b, body.Take(n)...)
 		}

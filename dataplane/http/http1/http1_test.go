@@ -226,8 +226,8 @@ func TestWrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := AppendRequest(nil, m)
-	out = AppendChunk(out, []byte("hello"))
-	out = AppendChunk(out, nil)
+	out = appendChunk(out, []byte("hello"))
+	out = appendChunk(out, nil)
 	out = AppendLastChunk(out, &message.Header{Fields: []message.Field{{Name: "X-T", Value: "t"}}})
 	req, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(out)))
 	if err != nil {

@@ -79,11 +79,11 @@ func length(b []byte, n int64) []byte {
 	return append(b, "\r\n"...)
 }
 
-// ChunkOverhead is the most that one chunk adds to data of up to 2^28 bytes: size line and closing CRLF.
-const ChunkOverhead = 8 + 2 + 2
+// chunkOverhead is the most that one chunk adds to data of up to 2^28 bytes: size line and closing CRLF.
+const chunkOverhead = 8 + 2 + 2
 
-// AppendChunk appends data as one chunk; empty data appends nothing, since that would end the body.
-func AppendChunk(b, data []byte) []byte {
+// appendChunk appends data as one chunk; empty data appends nothing, since that would end the body.
+func appendChunk(b, data []byte) []byte {
 	if len(data) == 0 {
 		return b
 	}

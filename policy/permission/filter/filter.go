@@ -1,6 +1,6 @@
 // Package filter enforces permissions in the proxy: Envoy's RBAC, as an HTTP filter and as a network filter. It knows rules
-// and callers, and nothing of MeshTrafficPermission, whose Apply is in the parent folder. Start with rules.judge; parse.go
-// is the only file that sees protobufs.
+// and callers, and nothing of MeshTrafficPermission, whose Apply is in the parent folder. Start with rules.judge;
+// only parse.go and parse_condition.go see protobufs.
 //
 // A rule set is compiled once with its chain. Judging a request reads it and allocates nothing, and the verdicts that it
 // hands out are made beforehand.

@@ -8,8 +8,8 @@ import (
 	"github.com/hauberk-mesh/hauberk/dataplane/http/message"
 )
 
-// matcher is one node of a rule. r is nil on connections that are not HTTP; parse.go lets no matcher that reads it into
-// their rules.
+// matcher is one node of a rule. r is nil on connections that are not HTTP; needsHTTP keeps every matcher that reads it
+// out of their rules.
 type matcher interface {
 	matches(c *filter.Conn, r *message.Request) bool
 }
