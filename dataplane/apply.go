@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,7 +22,7 @@ const configFile = "config.bin"
 // swap one pointer, and only then take away what is gone. It is the xdsclient's Handler and never called twice at once.
 //
 // Clusters are warm before the swap: Build refuses one whose endpoints were not sent.
-func (p *Proxy) Apply(_ context.Context, u *xdsclient.Update) error {
+func (p *Proxy) Apply(ctx context.Context, u *xdsclient.Update) error {
 	if p.draining.Load() {
 		return errors.New("the proxy is draining")
 	}
@@ -48,8 +49,22 @@ func (p *Proxy) Apply(_ context.Context, u *xdsclient.Update) error {
 	}
 	p.sockets.rejudge()
 	p.tellAllReadiness(old, next)
-	p.log.Info("configuration in force", "generation", next.Generation, "listeners", len(next.Listeners), "clusters", len(next.Clusters))
+	level := slog.LevelInfo
+	if old != nil && changes(u) == 0 {
+		level = slog.LevelDebug // after a reconnect the control plane says that nothing is different
+	}
+	p.log.Log(ctx, level, "configuration in force", "generation", next.Generation, "listeners", len(next.Listeners), "clusters", len(next.Clusters))
 	return nil
+}
+
+// changes is how many resources an update brings, changes or takes away.
+func changes(u *xdsclient.Update) (n int) {
+	for _, names := range []map[string][]string{u.Changed, u.Removed} {
+		for _, list := range names {
+			n += len(list)
+		}
+	}
+	return n
 }
 
 // trustOf takes over whom to trust. It comes before the swap: a new authority must be known before a listener asks for it.
