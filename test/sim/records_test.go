@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -45,17 +46,38 @@ func (r *records) add(f func()) {
 }
 
 // await returns the newest record that holds, and waits for it: a record is written after the caller has its answer.
-func (r *records) await(t *testing.T, holds func(*telemetry.Record) bool) telemetry.Record {
+func (r *records) await(t *testing.T, holds func(*telemetry.Record) bool) (found telemetry.Record) {
+	t.Helper()
+	r.wait(t, "such record", func() bool {
+		for i := len(r.all) - 1; i >= 0; i-- {
+			if holds(&r.all[i]) {
+				found = r.all[i]
+				return true
+			}
+		}
+		return false
+	})
+	return found
+}
+
+// awaitHandshake waits until a handshake was refused that showed this identity.
+func (r *records) awaitHandshake(t *testing.T, id string) {
+	t.Helper()
+	r.wait(t, "refused handshake of "+id, func() bool {
+		return slices.ContainsFunc(r.handshakes, func(reason string) bool { return strings.Contains(reason, id) })
+	})
+}
+
+// wait returns when holds does, which is asked with mu held.
+func (r *records) wait(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	for {
 		r.mu.Lock()
-		for i := len(r.all) - 1; i >= 0; i-- {
-			if holds(&r.all[i]) {
-				defer r.mu.Unlock()
-				return r.all[i]
-			}
+		if holds() {
+			r.mu.Unlock()
+			return
 		}
 		if r.changed == nil {
 			r.changed = make(chan struct{})
@@ -65,7 +87,7 @@ func (r *records) await(t *testing.T, holds func(*telemetry.Record) bool) teleme
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			t.Fatalf("no such record among %d", n)
+			t.Fatalf("no %s among %d records and %q", what, n, r.handshakes)
 		}
 	}
 }
