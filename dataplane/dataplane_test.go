@@ -372,6 +372,45 @@ func TestDamagedState(t *testing.T) {
 	}
 }
 
+// TestStateDirComesBack: a state dir that somebody removed while the proxy ran is made again with the next configuration.
+func TestStateDirComesBack(t *testing.T) {
+	m := newMesh(t)
+	cfg := m.config(t, "fe")
+	cfg.StateDir = filepath.Join(t.TempDir(), "state")
+	p, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(cfg.StateDir); err != nil {
+		t.Fatal(err)
+	}
+	p.keep(&xdsclient.State{Generation: 7})
+	if info, err := os.Stat(cfg.StateDir); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("state dir: %v, %v", info, err)
+	}
+	if _, err := os.Stat(filepath.Join(cfg.StateDir, configFile)); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestNothingNewIsNoNews: the log tells of a configuration at info only if it is another one, so that a reconnect does not
+// look like a change.
+func TestNothingNewIsNoNews(t *testing.T) {
+	name := map[string][]string{xdsclient.TypeCluster: {"a"}}
+	for what, c := range map[string]struct {
+		update *xdsclient.Update
+		want   int
+	}{
+		"empty":   {&xdsclient.Update{Changed: map[string][]string{xdsclient.TypeCluster: nil}}, 0},
+		"changed": {&xdsclient.Update{Changed: name}, 1},
+		"both":    {&xdsclient.Update{Changed: name, Removed: name}, 2},
+	} {
+		if got := changes(c.update); got != c.want {
+			t.Errorf("%s: %d changes, want %d", what, got, c.want)
+		}
+	}
+}
+
 func TestReady(t *testing.T) {
 	m := newMesh(t)
 	p, err := New(m.config(t, "x"))
