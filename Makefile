@@ -7,7 +7,7 @@ VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo de
 LDFLAGS   := -s -w -X github.com/hauberk-mesh/hauberk/cli.buildVersion=$(VERSION)
 TESTFLAGS ?=
 
-.PHONY: help build demo test root-test lint gen soak bench fuzz clean
+.PHONY: help build demo test root-test lint gen soak bench bench-peers fuzz clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,6 +48,9 @@ soak: build ## the long proofs: crashes, rotation and policy changes under load
 
 bench: ## Go benchmarks of the request path and of a config push
 	$(GO) test -run '^$$' -bench . -benchmem ./dataplane/... ./controlplane/... ./policy/... ./test/sim
+
+bench-peers: build ## Hauberk beside HAProxy, nginx and Envoy, those that are on PATH (BENCHFLAGS="-w w1 -reps 5")
+	$(GO) run ./bench -hauberk bin/hauberk $(BENCHFLAGS)
 
 fuzz: ## each fuzz target for a few seconds
 	@for pkg in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \

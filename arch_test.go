@@ -69,7 +69,7 @@ var fences = []fence{{
 	why:      "the demo uses Hauberk as a user does: by its programs and its API",
 }, {
 	packages: []string{"..."},
-	except:   []string{"controlplane/xds/...", "dataplane/xdsclient", "dataplane/config", "dataplane/filter/healthcheck", "policy/permission/filter", "test/..."},
+	except:   []string{"controlplane/xds/...", "dataplane/xdsclient", "dataplane/config", "dataplane/bootstrap", "dataplane/filter/healthcheck", "policy/permission/filter", "test/..."},
 	imports:  []string{"github.com/envoyproxy/go-control-plane/..."},
 	why:      "one translator on each side knows Envoy's messages",
 }, {

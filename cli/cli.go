@@ -71,7 +71,7 @@ func (p *program) root() *cobra.Command {
 		&cobra.Group{ID: groupSee, Title: "See what it does:"},
 	)
 	for group, verbs := range map[string][]*cobra.Command{
-		groupRun:    {p.controlPlane(), p.dataplane(), p.token(), p.identity(), p.demo()},
+		groupRun:    {p.controlPlane(), p.dataplane(), p.proxy(), p.token(), p.identity(), p.demo()},
 		groupIntent: {p.apply(), p.get(), p.describe(), p.delete()},
 		groupSee:    {p.status(), p.edges(), p.stat(), p.why(), p.inspect(), p.check()},
 		"":          {p.version(), p.completion()},

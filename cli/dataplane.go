@@ -26,13 +26,13 @@ func (p *program) dataplane() *cobra.Command {
 	return p.group(&cobra.Command{
 		Use: "dataplane", Short: "Run a proxy",
 		Example: "  hauberk dataplane run --file cart-1.yaml --control-plane https://127.0.0.1:5678 --token-file token --ca-file mesh/ca.crt",
-	}, p.dataplaneRun())
+	}, p.dataplaneRun(), p.dataplaneUpgrade())
 }
 
 // dataplaneFlags are those of dataplane run.
 type dataplaneFlags struct {
 	file, controlPlane, tokenFile, caFile, dataDir string
-	adminAddr, stateDir                            string
+	adminAddr, stateDir, pidFile                   string
 	accessLog, accessLogFormat                     string
 	drainTime                                      time.Duration
 	logs                                           *logs
@@ -44,7 +44,7 @@ func (p *program) dataplaneRun() *cobra.Command {
 		Short: "Run the proxy of one Dataplane until a signal",
 		Long: "Runs the proxy that the file describes. It makes its own key, joins the mesh with the token, and follows the control\n" +
 			"plane. With --state-dir it serves after a restart even without a control plane. SIGINT or SIGTERM drain it, SIGHUP\n" +
-			"opens the access log's file anew.",
+			"opens the access log's file anew, SIGUSR2 starts the program anew and hands over to it (see dataplane upgrade).",
 		Example: "  hauberk token create dataplane --name cart-1 --service cart > token\n" +
 			"  hauberk dataplane run --file cart-1.yaml --control-plane https://127.0.0.1:5678 --token-file token --ca-file mesh/ca.crt --state-dir state",
 		Args: args(0, 0, "no arguments: the Dataplane is --file"),
@@ -60,6 +60,7 @@ func (p *program) dataplaneRun() *cobra.Command {
 	cmd.Flags().StringVar(&f.accessLog, "access-log", "stdout", "where a line a request goes: stdout, a file, or none")
 	cmd.Flags().StringVar(&f.accessLogFormat, "access-log-format", "text", "text (Envoy's default format), json, or a format of Envoy's operators")
 	cmd.Flags().DurationVar(&f.drainTime, "drain-time", 30*time.Second, "how long requests in flight may take to end when it stops")
+	cmd.Flags().StringVar(&f.pidFile, "pid-file", "", "file with the id of the process that serves, which an upgrade changes (default: none)")
 	f.logs = logFlags(cmd)
 	return p.verb(cmd, func(ctx context.Context, _ []string) error { return p.runDataplane(ctx, f) })
 }
@@ -77,13 +78,18 @@ func (p *program) runDataplane(ctx context.Context, f *dataplaneFlags) error {
 		stop := reopenOnHangup(ctx, cfg)
 		defer stop()
 	}
-	proxy, err := dataplane.New(cfg)
+	row, err := p.succession(cfg.Logger, f.pidFile, f.drainTime)
 	if err != nil {
 		return err
 	}
+	cfg.Listen, cfg.Instance, cfg.Upgrade = row.sockets.Listen, row.instance(), row.upgrade
+	proxy, err := dataplane.New(cfg)
+	if err != nil {
+		return row.failed(err)
+	}
 	cfg.Logger.Info("dataplane starts", "mesh", cfg.Node.Mesh, "dataplane", cfg.Node.Name, "service", cfg.Node.Service,
 		"controlPlane", cfg.ControlPlane, "admin", cfg.AdminAddr, "version", buildVersion)
-	if err := proxy.Run(ctx); err != nil {
+	if err := row.run(ctx, proxy); err != nil {
 		return err
 	}
 	cfg.Logger.Info("dataplane has stopped", "dataplane", cfg.Node.Name)

@@ -3,6 +3,7 @@ package controlplane
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -47,7 +48,7 @@ func (c *ControlPlane) newProxies(ctx context.Context, work *errgroup.Group, d *
 	if err != nil {
 		return nil, err
 	}
-	p.reports = report.NewServer(report.Options{Dataplanes: p.leases, Logger: c.log})
+	p.reports = report.NewServer(report.Options{Dataplanes: p.leases, Withdrawn: p.withdrawn, Logger: c.log})
 	work.Go(func() error { return p.leases.Run(ctx) })
 	work.Go(func() error { return p.xds.Run(ctx) })
 	updates := d.worlds.Subscribe(ctx)
@@ -61,6 +62,17 @@ func (c *ControlPlane) newProxies(ctx context.Context, work *errgroup.Group, d *
 func xdsPeer(ctx context.Context) (server.Peer, bool) {
 	p, ok := identity.PeerFrom(ctx)
 	return server.Peer{Mesh: p.Mesh, Dataplane: p.Dataplane, Service: p.Service, Workload: p.Workload, Zone: p.Zone}, ok
+}
+
+// withdrawnWithin is how long a dataplane that leaves is kept, for its callers to hear of it. It asks for a second's patience.
+const withdrawnWithin = 700 * time.Millisecond
+
+// withdrawn waits until the proxies of a mesh run what was last written of its dataplanes. One that does not answer keeps
+// nobody who wants to leave.
+func (p *proxies) withdrawn(ctx context.Context, mesh string) {
+	ctx, cancel := context.WithTimeout(ctx, withdrawnWithin)
+	defer cancel()
+	_, _ = p.xds.Wait(ctx, mesh, p.leases.Written())
 }
 
 // registrar lets the xDS server publish who connects. It is server.Registrar.

@@ -3,7 +3,6 @@ package dataplane
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -18,36 +17,14 @@ import (
 // configFile is the last good configuration, in the state directory.
 const configFile = "config.bin"
 
-// Apply puts a configuration in force, or returns why not and leaves the one before untouched: build it, bind what is new,
-// swap one pointer, and only then take away what is gone. It is the xdsclient's Handler and never called twice at once.
-//
-// Clusters are warm before the swap: Build refuses one whose endpoints were not sent.
+// Apply puts a configuration in force, or returns why not and leaves the one before untouched. It is the xdsclient's Handler
+// and never called twice at once.
 func (p *Proxy) Apply(ctx context.Context, u *xdsclient.Update) error {
-	if p.draining.Load() {
-		return errors.New("the proxy is draining")
-	}
-	old := p.current.Load()
-	next, err := p.builder.Build(old, u.Generation, u.Resources)
+	old, err := p.engine.Apply(u.Generation, u.Resources)
 	if err != nil {
 		return err
 	}
-	bound, err := p.bind(next)
-	if err != nil {
-		next.Release(old)
-		return err
-	}
-	if err := p.trustOf(next); err != nil {
-		bound.close()
-		next.Release(old)
-		return err
-	}
-	p.current.Store(next)
-	p.sockets.serve(bound)
-	p.sockets.drainGone(next)
-	if old != nil {
-		old.Release(next)
-	}
-	p.sockets.rejudge()
+	next := p.engine.Graph()
 	p.tellAllReadiness(old, next)
 	level := slog.LevelInfo
 	if old != nil && changes(u) == 0 {
@@ -65,18 +42,6 @@ func changes(u *xdsclient.Update) (n int) {
 		}
 	}
 	return n
-}
-
-// trustOf takes over whom to trust. It comes before the swap: a new authority must be known before a listener asks for it.
-// Build has checked the bundles, so that this does not fail half-way.
-func (p *Proxy) trustOf(g *config.Graph) error {
-	if g.HasTrust {
-		if err := p.trust.SetBundles(g.Bundles); err != nil {
-			return err
-		}
-	}
-	p.trust.SetRevoked(g.Revoked)
-	return nil
 }
 
 // restore reads the last good configuration; nil where there is none that can be used.
@@ -114,38 +79,18 @@ func (p *Proxy) keep(s *xdsclient.State) {
 	}
 }
 
-// clusterReady asks the configuration in force.
-func (p *Proxy) clusterReady(name string) bool {
-	g := p.current.Load()
-	if g == nil {
-		return false
-	}
-	c := g.Clusters[name]
-	return c != nil && c.Ready()
-}
-
 // applicationOf is the inbound whose application a cluster is.
 func applicationOf(cluster string) (inbound string, ok bool) {
 	return strings.CutPrefix(cluster, "inbound|")
 }
 
-// onHealth hears that an endpoint stopped or began to answer. The application behind an inbound is everybody's business.
-func (p *Proxy) onHealth(cluster, endpoint string, up bool, reason string) {
-	level := p.log.Info
-	if !up {
-		level = p.log.Warn
-	}
-	level("endpoint", "cluster", cluster, "endpoint", endpoint, "up", up, "reason", reason)
-	p.tellReadiness(cluster)
-}
-
-// tellReadiness tells what is true now, one at a time: events of an endpoint may overtake each other, and the last word
+// tellReadiness tells what is true of a cluster now: the application behind an inbound is everybody's business. One at a time: events of an endpoint may overtake each other, and the last word
 // would be wrong for ever. A change of state is always followed by a call of this, which sees it.
 func (p *Proxy) tellReadiness(cluster string) {
 	p.telling.Lock()
 	defer p.telling.Unlock()
 	inbound, ok := applicationOf(cluster)
-	g := p.current.Load()
+	g := p.engine.Graph()
 	if !ok || g == nil || g.Clusters[cluster] == nil {
 		return
 	}
@@ -173,7 +118,7 @@ func (p *Proxy) tellAllReadiness(old, next *config.Graph) {
 
 // unready are the reasons why the proxy is not ready, none if it is.
 func (p *Proxy) unready() []string {
-	if p.draining.Load() {
+	if p.engine.Draining() {
 		return []string{"draining"}
 	}
 	var why []string
@@ -185,7 +130,7 @@ func (p *Proxy) unready() []string {
 		return []string{reason}
 	}
 	s := p.xds.Status()
-	switch g := p.current.Load(); {
+	switch g := p.engine.Graph(); {
 	case g == nil && s.LastNACK != "":
 		why = append(why, "no configuration in force, the last one was refused: "+s.LastNACK)
 	case g == nil:
@@ -204,7 +149,3 @@ func because(reason string) string {
 }
 
 var _ xdsclient.Handler = (*Proxy)(nil)
-
-func listenError(name, addr string, err error) error {
-	return fmt.Errorf("listener %q: bind %s: %w", name, addr, err)
-}

@@ -1,7 +1,6 @@
-// Package dataplane is the proxy: it joins the mesh, follows its control plane, and runs what the configuration says. It is
-// the wiring, not the work: the engine is below (listener, http, tcp, upstream), and so are identity, configuration and
-// telemetry. It knows no policy and no control plane's resources; filter factories and the Dataplane resource, as bytes, are
-// handed in.
+// Package dataplane is the proxy as a member of a mesh: an engine (package engine), and around it what joins the mesh, follows
+// its control plane and reports to it. It is the wiring, not the work. It knows no policy and no control plane's resources;
+// filter factories and the Dataplane resource, as bytes, are handed in. The proxy without a mesh is package standalone.
 //
 // Start with Proxy.Run, then Proxy.Apply in apply.go.
 package dataplane
@@ -22,6 +21,7 @@ import (
 
 	"github.com/hauberk-mesh/hauberk/accel/keyprovider"
 	"github.com/hauberk-mesh/hauberk/dataplane/config"
+	"github.com/hauberk-mesh/hauberk/dataplane/engine"
 	"github.com/hauberk-mesh/hauberk/dataplane/filter"
 	"github.com/hauberk-mesh/hauberk/dataplane/identity"
 	"github.com/hauberk-mesh/hauberk/dataplane/report"
@@ -74,6 +74,12 @@ type Config struct {
 	DrainTime time.Duration
 	// Version is told to the control plane and shown by /config_dump.
 	Version string
+
+	// Instance is by which name of a process the control plane knows this one; a process that takes over from another has
+	// that one's. Default a new random string.
+	Instance string
+	// Upgrade is what POST /upgrade of the admin port does. Nil: it answers that this process cannot.
+	Upgrade func() (any, error)
 }
 
 const (
@@ -89,28 +95,19 @@ type Proxy struct {
 
 	id       *tls.Identity
 	trust    *tls.Trust
+	engine   *engine.Engine
 	identity *identity.Client
-	builder  *config.Builder
 	xds      *xdsclient.Client
 	report   *report.Client
 	sinks    sinks
 
-	// current is the whole configuration in force: one store is the swap.
-	current atomic.Pointer[config.Graph]
-	sockets sockets
-
 	telling      sync.Mutex // orders calls of setReadiness
 	setReadiness func(inbound string, ready bool, reason string)
 
-	restored bool // a configuration was found in the state directory
-	draining atomic.Bool
-	stop     chan struct{} // closed by Drain
-	stopOnce sync.Once
-	refused  limiter // of log lines about refused handshakes
-
-	// serving outlives the context of Run until the drain is over. Run sets it before anything listens.
-	serving context.Context
-	running sync.WaitGroup // what runs on serving
+	succeeded atomic.Bool   // another process goes on under this one's name
+	restored  bool          // a configuration was found in the state directory
+	stop      chan struct{} // closed by Drain
+	stopOnce  sync.Once
 }
 
 // New checks the configuration and connects to nothing. A state that cannot be read is logged and not used.
@@ -118,15 +115,15 @@ func New(cfg Config) (*Proxy, error) {
 	if err := defaults(&cfg); err != nil {
 		return nil, err
 	}
-	p := &Proxy{cfg: cfg, log: cfg.Logger, id: &tls.Identity{}, trust: &tls.Trust{}, stop: make(chan struct{}), serving: context.Background()}
-	p.sockets.byAddr = map[string]*socket{}
+	p := &Proxy{cfg: cfg, log: cfg.Logger, id: &tls.Identity{}, trust: &tls.Trust{}, stop: make(chan struct{})}
 	var err error
 	if p.sinks, err = newSinks(cfg); err != nil {
 		return nil, err
 	}
-	p.builder = config.New(config.Deps{
-		Identity: p.id, Trust: p.trust, Service: cfg.Node.Service, Filters: cfg.Filters,
-		ClusterReady: p.clusterReady, Dial: cfg.Dial, OnHealth: p.onHealth,
+	p.engine = engine.New(engine.Options{
+		Config: config.Deps{Identity: p.id, Trust: p.trust, Service: cfg.Node.Service, Filters: cfg.Filters, Dial: cfg.Dial},
+		Trust:  p.trust, Recorder: p.sinks.recorder, OnHealth: p.tellReadiness, Logger: p.log,
+		Listen: cfg.Listen, DrainTime: cfg.DrainTime,
 	})
 	if p.identity, err = newIdentity(p); err != nil {
 		return nil, err
@@ -185,8 +182,9 @@ func newXDS(p *Proxy) (*xdsclient.Client, error) {
 	kept := p.restore()
 	p.restored = kept != nil
 	return xdsclient.New(xdsclient.Options{
-		Node: config.Node(p.cfg.Node.Mesh, p.cfg.Node.Name, p.cfg.Node.Zone, p.cfg.Version, p.cfg.Resource),
-		Dial: p.dial, Handler: p, Initial: kept, Adopted: p.keep, Logger: p.log.With("address", p.cfg.ControlPlane),
+		Instance: p.cfg.Instance,
+		Node:     config.Node(p.cfg.Node.Mesh, p.cfg.Node.Name, p.cfg.Node.Zone, p.cfg.Version, p.cfg.Resource),
+		Dial:     p.dial, Handler: p, Initial: kept, Adopted: p.keep, Logger: p.log.With("address", p.cfg.ControlPlane),
 	})
 }
 
@@ -202,24 +200,22 @@ func (p *Proxy) dial(ctx context.Context) (*grpc.ClientConn, error) {
 // Run holds the proxy until ctx ends or Drain is called, then drains it. An error is about the start (the admin port could
 // not be bound); what happens later is logged, and lived with.
 func (p *Proxy) Run(ctx context.Context) error {
-	serving, end := context.WithCancel(context.WithoutCancel(ctx))
-	defer end()
-	p.serving = serving
+	p.engine.Start(ctx)
+	defer p.engine.Stop()
 	if err := p.serveAdmin(); err != nil {
 		return err
 	}
+	serving := p.engine.Serving()
 	following, leave := context.WithCancel(serving)
 	defer leave()
-	p.running.Go(func() { p.logEnd("identity", p.identity.Run(serving)) })
-	p.running.Go(func() { p.follow(following) })
+	p.engine.Go(func() { p.logEnd("identity", p.identity.Run(serving)) })
+	p.engine.Go(func() { p.follow(following) })
 
 	select {
 	case <-ctx.Done():
 	case <-p.stop:
 	}
 	p.drain(leave)
-	end()
-	p.running.Wait()
 	return nil
 }
 
@@ -231,7 +227,7 @@ func (p *Proxy) follow(ctx context.Context) {
 	case <-ctx.Done():
 		return
 	}
-	p.running.Go(func() { p.logEnd("reports", p.report.Run(ctx)) })
+	p.engine.Go(func() { p.logEnd("reports", p.report.Run(ctx)) })
 	p.logEnd("configuration", p.xds.Run(ctx))
 }
 
@@ -247,12 +243,14 @@ func (p *Proxy) Drain() { p.stopOnce.Do(func() { close(p.stop) }) }
 // drain: the control plane withdraws this proxy, callers hear of it, then accepting ends and what is in flight is waited
 // for. A proxy that leaves follows no configuration any more, so that nobody waits for its acknowledgement.
 func (p *Proxy) drain(leave func()) {
-	p.draining.Store(true)
+	p.engine.BeginDrain()
 	p.log.Info("draining", "within", p.cfg.DrainTime)
 	ctx, cancel := context.WithTimeout(context.Background(), p.cfg.DrainTime)
 	defer cancel()
 	// A proxy that is not the registered one of its name (its stream was refused) has nothing to withdraw.
-	if !p.xds.Status().Connected {
+	if p.succeeded.Load() {
+		p.log.Info("leaving without a word", "reason", "another process has taken over")
+	} else if !p.xds.Status().Connected && !p.xds.Paused() {
 		p.log.Info("leaving without a word", "reason", "not connected")
 	} else if err := p.report.Leaving(ctx); err != nil {
 		p.log.Info("leaving without a word", "reason", err)
@@ -260,12 +258,7 @@ func (p *Proxy) drain(leave func()) {
 		sleep(ctx, withdrawTime)
 	}
 	leave()
-	if n := p.sockets.drainAll(ctx); n > 0 {
-		p.log.Warn("drain ended with connections open", "listeners", n)
-	}
-	if g := p.current.Load(); g != nil {
-		g.Release(nil)
-	}
+	p.engine.Drain(ctx)
 }
 
 func sleep(ctx context.Context, d time.Duration) {
@@ -282,7 +275,7 @@ func (p *Proxy) Identity() string { return p.id.ID() }
 
 // Generation is the one in force; zero before the first.
 func (p *Proxy) Generation() uint64 {
-	if g := p.current.Load(); g != nil {
+	if g := p.engine.Graph(); g != nil {
 		return g.Generation
 	}
 	return 0

@@ -40,6 +40,7 @@ type mesh struct {
 	ca      *authority
 	fe, be  *Proxy
 	version uint64
+	bound   []string // what was asked of Listen
 }
 
 func (m *mesh) config(t testing.TB, name string) Config {
@@ -53,7 +54,10 @@ func (m *mesh) config(t testing.TB, name string) Config {
 		Node:     Node{Mesh: "default", Name: name + "-1", Service: name, Workload: name, Zone: "default"},
 		Resource: []byte(`{}`), ControlPlane: "https://127.0.0.1:5678", CA: []byte(m.ca.pem()), TokenFile: file,
 		Filters: filters.Factories(), Keys: software.New(), Logger: slog.New(slog.DiscardHandler),
-		Listen:    func(_ context.Context, _, addr string) (net.Listener, error) { return m.net.Listen(addr) },
+		Listen: func(_ context.Context, _, addr string) (net.Listener, error) {
+			m.bound = append(m.bound, addr)
+			return m.net.Listen(addr)
+		},
 		Dial:      m.net.Dial,
 		DrainTime: 5 * time.Second,
 	}
@@ -86,12 +90,10 @@ func (m *mesh) proxy(t testing.TB, service string) *Proxy {
 		t.Fatal(err)
 	}
 	p.id.Set(svid)
-	serving, end := context.WithCancel(context.Background())
-	p.serving = serving
+	p.engine.Start(context.Background())
 	t.Cleanup(func() {
-		end()
-		p.running.Wait()
-		if g := p.current.Load(); g != nil {
+		p.engine.Stop()
+		if g := p.engine.Graph(); g != nil {
 			g.Release(nil)
 		}
 	})
@@ -215,7 +217,7 @@ func TestRefusedConfiguration(t *testing.T) {
 	m := newMesh(t)
 	m.mustApply(t, m.be, beConfig(allowFE))
 	m.mustApply(t, m.fe, feConfig())
-	before := m.fe.current.Load()
+	before := m.fe.engine.Graph()
 
 	taken := feConfig()
 	second := *taken.Outbounds[0]
@@ -241,7 +243,7 @@ func TestRefusedConfiguration(t *testing.T) {
 	if err := m.apply(t, m.fe, broken); err == nil {
 		t.Error("a route to nowhere is taken")
 	}
-	if m.fe.current.Load() != before {
+	if m.fe.engine.Graph() != before {
 		t.Error("a refused configuration is in force")
 	}
 	if status, body := m.get(t, "127.0.0.1:10001", "/a"); status != 200 {
@@ -255,11 +257,11 @@ func TestListenersComeAndGo(t *testing.T) {
 	m.mustApply(t, m.be, beConfig(allowFE))
 	c := feConfig()
 	m.mustApply(t, m.fe, c)
-	socket := m.fe.sockets.byAddr["127.0.0.1:10001"]
+	bound := len(m.bound)
 	c.Outbounds[0].Name = "outbound|be|8080"
 	m.mustApply(t, m.fe, c)
-	if m.fe.sockets.byAddr["127.0.0.1:10001"] != socket {
-		t.Error("a renamed listener has a new socket")
+	if len(m.bound) != bound {
+		t.Errorf("a renamed listener has a new socket: %q", m.bound[bound:])
 	}
 	if status, _ := m.get(t, "127.0.0.1:10001", "/"); status != 200 {
 		t.Errorf("renamed: %d", status)
@@ -429,9 +431,8 @@ func TestReady(t *testing.T) {
 	expect(m.fe, "the control plane has not taken the acknowledgement of this proxy's first configuration")
 	m.fe.restored = true
 	expect(m.fe, "")
-	m.fe.draining.Store(true)
+	m.fe.engine.BeginDrain()
 	expect(m.fe, "draining")
-	m.fe.draining.Store(false)
 }
 
 // TestAdminShows: every page is there, is JSON where it should be, and holds no secret.
@@ -480,19 +481,6 @@ func TestConfigErrors(t *testing.T) {
 	}
 }
 
-func TestLimiter(t *testing.T) {
-	var l limiter
-	now := time.Unix(1, 0)
-	for i := range linesASecond + 3 {
-		if _, ok := l.allow(now); ok != (i < linesASecond) {
-			t.Fatalf("line %d: %v", i, ok)
-		}
-	}
-	if suppressed, ok := l.allow(now.Add(time.Second)); !ok || suppressed != 3 {
-		t.Errorf("a second later: %v, %d suppressed", ok, suppressed)
-	}
-}
-
 // TestAddressComesBack: a listener that goes gives its address back at once, so that the next configuration can have it.
 func TestAddressComesBack(t *testing.T) {
 	m := newMesh(t)
@@ -512,8 +500,8 @@ func TestReadinessIsWhatIsTrue(t *testing.T) {
 		told = append(told, fmt.Sprint(inbound, " ", ready, reason))
 	}
 	m.mustApply(t, m.be, beConfig(allowFE))
-	m.be.onHealth("inbound|http", "127.0.0.1:8080", false, "overtaken by the news that it answers again")
-	m.be.onHealth("inbound|gone", "127.0.0.1:8081", false, "of a configuration before")
+	m.be.tellReadiness("inbound|http") // it is down, which the news that it answers again has overtaken
+	m.be.tellReadiness("inbound|gone") // of a configuration before
 	if got := strings.Join(told, ", "); got != "http true, http true" {
 		t.Errorf("told: %s", got)
 	}

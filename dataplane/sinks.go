@@ -60,10 +60,10 @@ func (p *Proxy) metricsHandler() http.Handler {
 	}
 	return prometheus.Handler(prometheus.NewCollector(prometheus.Sources{
 		Metrics:   p.sinks.metrics,
-		Live:      func() bool { return !p.draining.Load() },
+		Live:      func() bool { return !p.engine.Draining() },
 		Connected: func() bool { return p.xds.Status().Connected },
-		Listeners: p.listenerMetrics,
-		Clusters:  p.clusterMetrics,
+		Listeners: p.engine.ListenerMetrics,
+		Clusters:  p.engine.ClusterMetrics,
 		Dropped:   dropped,
 		LeafExpires: func() time.Time {
 			if s := p.id.Get(); s != nil {
@@ -72,34 +72,4 @@ func (p *Proxy) metricsHandler() http.Handler {
 			return time.Time{}
 		},
 	}))
-}
-
-func (p *Proxy) listenerMetrics() []prometheus.Listener {
-	var out []prometheus.Listener
-	for _, s := range p.sockets.open() {
-		n := s.listener.Stats()
-		out = append(out, prometheus.Listener{Address: s.addr, Total: uint64(n.Accepted), Active: uint64(n.Active)})
-	}
-	return out
-}
-
-func (p *Proxy) clusterMetrics() []prometheus.Cluster {
-	g := p.current.Load()
-	if g == nil {
-		return nil
-	}
-	var out []prometheus.Cluster
-	for name, c := range g.Clusters {
-		m := prometheus.Cluster{Name: name, Members: c.Size()}
-		for _, e := range c.Endpoints() {
-			m.ConnectTotal += uint64(e.ConnectionsTotal)
-			m.ConnectFails += uint64(e.ConnectFailures)
-			m.Active += uint64(e.ConnectionsActive)
-			if !e.Down && !e.Unready {
-				m.Healthy++
-			}
-		}
-		out = append(out, m)
-	}
-	return out
 }

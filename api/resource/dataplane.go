@@ -50,10 +50,13 @@ type Outbound struct {
 	BackendRef api.BackendRef `json:"backendRef"`
 }
 
-// The protocols of this version.
+// The protocols of this version: what the application behind an inbound speaks. Clients may speak HTTP/1.1 or HTTP/2 to each of
+// the first three.
 const (
-	ProtocolHTTP = "http"
-	ProtocolTCP  = "tcp"
+	ProtocolHTTP  = "http" // HTTP/1.1
+	ProtocolHTTP2 = "http2"
+	ProtocolGRPC  = "grpc"
+	ProtocolTCP   = "tcp"
 )
 
 // DefaultProbeInterval is how often an application is probed where its inbound says nothing.

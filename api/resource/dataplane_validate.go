@@ -125,17 +125,17 @@ func onLoopback(address string) bool {
 
 func checkProtocol(field, protocol string) (ps api.Problems) {
 	switch protocol {
-	case "", ProtocolHTTP, ProtocolTCP:
+	case "", ProtocolHTTP, ProtocolHTTP2, ProtocolGRPC, ProtocolTCP:
 		return nil
 	}
-	fix := "write http or tcp"
+	fix := "write http, http2, grpc or tcp"
 	switch lower := strings.ToLower(protocol); lower {
-	case ProtocolHTTP, ProtocolTCP:
+	case ProtocolHTTP, ProtocolHTTP2, ProtocolGRPC, ProtocolTCP:
 		fix = "write " + lower
 	case "https", "tls":
 		fix = "write tcp: the application's own TLS passes through unread"
-	case "http2", "h2", "h2c", "grpc":
-		fix = "write tcp: HTTP/2 passes through unread in this version"
+	case "h2", "h2c":
+		fix = "write http2"
 	}
 	ps.Add(field, fmt.Sprintf("%q is not a protocol", protocol), fix)
 	return ps
@@ -166,8 +166,8 @@ func checkProbe(at string, in *Inbound) (ps api.Problems) {
 	if in.Probe.HTTP == nil {
 		return ps
 	}
-	if in.ProtocolOrDefault() != ProtocolHTTP {
-		ps.Add(at+".http", "is on an inbound that is not http", "set protocol: http, or remove the probe: a tcp inbound is probed by a connect")
+	if in.ProtocolOrDefault() == ProtocolTCP {
+		ps.Add(at+".http", "is on an inbound that is not http", "set protocol: http, http2 or grpc, or remove the probe: a tcp inbound is probed by a connect")
 	}
 	p := in.Probe.HTTP.Path
 	if !strings.HasPrefix(p, "/") || strings.ContainsAny(p, " #\t\r\n\x00") {

@@ -51,12 +51,12 @@ func TestValidation(t *testing.T) {
 				"spec.inbounds[1].listenPort 80 is where spec.inbounds[0] listens too: let each inbound listen on a port of its own"},
 		"a proxy that calls itself": {"Dataplane", "{name: a}", "{address: 127.0.0.1, inbounds: [{port: 80}]}",
 			"spec.inbounds[0].targetPort 80 is where the proxy itself listens, on the same address: give listenPort and targetPort different ports"},
-		"protocols": {"Dataplane", "{name: a}", "{address: 10.0.0.1, inbounds: [{port: 1, name: a, protocol: grpc}, {port: 2, name: b, protocol: TCP}, {port: 3, name: c, protocol: x}]}",
-			"spec.inbounds[0].protocol \"grpc\" is not a protocol: write tcp: HTTP/2 passes through unread in this version\nspec.inbounds[1].protocol \"TCP\" is not a protocol: write tcp\nspec.inbounds[2].protocol \"x\" is not a protocol: write http or tcp"},
+		"protocols": {"Dataplane", "{name: a}", "{address: 10.0.0.1, inbounds: [{port: 1, name: a, protocol: h2c}, {port: 2, name: b, protocol: TCP}, {port: 3, name: c, protocol: x}]}",
+			"spec.inbounds[0].protocol \"h2c\" is not a protocol: write http2\nspec.inbounds[1].protocol \"TCP\" is not a protocol: write tcp\nspec.inbounds[2].protocol \"x\" is not a protocol: write http, http2, grpc or tcp"},
 		"targets": {"Dataplane", "{name: a}", "{address: 10.0.0.1, inbounds: [{port: 1, target: /run/a.sock}, {port: 2, name: b, targetPort: 3, target: 'unix:///a'}]}",
 			"spec.inbounds[0].target \"/run/a.sock\" is not a Unix socket: write unix:///path, at most 107 bytes of path\nspec.inbounds[1].target stands beside targetPort: keep one of the two"},
 		"probes": {"Dataplane", "{name: a}", "{address: 10.0.0.1, inbounds: [{port: 1, probe: {http: {path: z}, interval: 1ms}}]}",
-			"spec.inbounds[0].probe.interval 1ms is out of range: write 100ms to 1h\nspec.inbounds[0].probe.http is on an inbound that is not http: set protocol: http, or remove the probe: a tcp inbound is probed by a connect\nspec.inbounds[0].probe.http.path \"z\" is not a path: begin it with '/', as /healthz"},
+			"spec.inbounds[0].probe.interval 1ms is out of range: write 100ms to 1h\nspec.inbounds[0].probe.http is on an inbound that is not http: set protocol: http, http2 or grpc, or remove the probe: a tcp inbound is probed by a connect\nspec.inbounds[0].probe.http.path \"z\" is not a path: begin it with '/', as /healthz"},
 		"outbounds": {"Dataplane", "{name: a}", "{address: 10.0.0.1, outbounds: [{port: 1, backendRef: {kind: Service, name: b, port: 2}}, {port: 1, backendRef: {name: b, port: 2}}, {port: 3, backendRef: {kind: MeshService, name: b, port: 2}}, {port: 4, backendRef: {}}]}",
 			"spec.outbounds[0].backendRef.kind \"Service\" is not a kind of backend: write MeshService\n" +
 				"spec.outbounds[1].port 1 is the port of spec.outbounds[0] too: give each outbound a port of its own\n" +

@@ -5,11 +5,17 @@ import "time"
 // Protocol is how a listener or cluster speaks.
 type Protocol string
 
-// The protocols of this version.
+// The protocols of this version. HTTP, HTTP2 and GRPC say what the application speaks: between proxies all of them ride HTTP/2,
+// and a client may speak either version to its own proxy.
 const (
-	HTTP Protocol = "http"
-	TCP  Protocol = "tcp"
+	HTTP  Protocol = "http"
+	HTTP2 Protocol = "http2"
+	GRPC  Protocol = "grpc"
+	TCP   Protocol = "tcp"
 )
+
+// IsHTTP tells whether requests are told apart.
+func (p Protocol) IsHTTP() bool { return p == HTTP || p == HTTP2 || p == GRPC }
 
 // Listener is one address on which the proxy accepts.
 type Listener struct {

@@ -59,6 +59,13 @@ func (d *discovery) readiness(name string) []resource.InboundInsight {
 	return d.ready[name]
 }
 
+// gone is how many proxies have left.
+func (d *discovery) gone() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.left)
+}
+
 // fixture is a server that is told its peers by metadata, where mutual TLS would prove them.
 type fixture struct {
 	t         *testing.T
@@ -66,12 +73,19 @@ type fixture struct {
 	grpc      *grpc.Server
 	listener  atomic.Pointer[bufconn.Listener]
 	discovery *discovery
+	// withdrawn is how many proxies had left when the server was asked to wait for those who have to know.
+	withdrawn chan int
 }
 
 func start(t *testing.T) *fixture {
-	f := &fixture{t: t, discovery: &discovery{ready: map[string][]resource.InboundInsight{}}}
+	f := &fixture{t: t, discovery: &discovery{ready: map[string][]resource.InboundInsight{}}, withdrawn: make(chan int, 10)}
+	withdrawn := func(_ context.Context, mesh string) {
+		if mesh == "default" {
+			f.withdrawn <- f.discovery.gone()
+		}
+	}
 	f.listener.Store(bufconn.Listen(64 << 10))
-	f.server = NewServer(Options{Dataplanes: f.discovery, Peer: func(ctx context.Context) (identity.Peer, bool) {
+	f.server = NewServer(Options{Dataplanes: f.discovery, Withdrawn: withdrawn, Peer: func(ctx context.Context) (identity.Peer, bool) {
 		md, _ := metadata.FromIncomingContext(ctx)
 		get := func(k string) string { return md.Get(k)[0] }
 		if len(md.Get("mesh")) == 0 {
@@ -266,6 +280,14 @@ func TestReadinessAndLeaving(t *testing.T) {
 	// What Leaving returns after is done: no polling.
 	if !slices.Equal(f.discovery.left, []string{"default/cart-1"}) {
 		t.Errorf("left %v", f.discovery.left)
+	}
+	select {
+	case n := <-f.withdrawn:
+		if n != 1 {
+			t.Error("its callers were asked before it was withdrawn")
+		}
+	default:
+		t.Error("it was confirmed before its callers were asked whether they know")
 	}
 	if e := f.server.Edges("default", 0); len(e) != 1 || e[0].Requests != 1 {
 		t.Errorf("the last second was lost: %v", e)

@@ -29,7 +29,10 @@ type Dataplanes interface {
 // Options are what a Server is made from.
 type Options struct {
 	Dataplanes Dataplanes // nil: readiness and leaving are noted by nobody
-	Logger     *slog.Logger
+	// Withdrawn waits, not for long, until the callers of a dataplane that has left know it. Nil: the dataplane is not kept
+	// waiting.
+	Withdrawn func(ctx context.Context, mesh string)
+	Logger    *slog.Logger
 	// Peer says who is on the other end. Default identity.PeerFrom.
 	Peer func(context.Context) (identity.Peer, bool)
 }
@@ -153,6 +156,9 @@ func (s *Server) take(ctx context.Context, m *mesh, st *stream, peer identity.Pe
 		if err := s.opts.Dataplanes.Leave(ctx, peer.Mesh, peer.Dataplane); err != nil {
 			s.opts.Logger.Error("dataplane that leaves was not withdrawn; its lease will end", "mesh", peer.Mesh, "dataplane", peer.Dataplane, "error", err)
 			return true, status.Error(codes.Unavailable, "the dataplane could not be withdrawn; its lease will end")
+		}
+		if s.opts.Withdrawn != nil {
+			s.opts.Withdrawn(ctx, peer.Mesh)
 		}
 		return true, nil
 	}

@@ -85,7 +85,7 @@ func (r *Resolver) addOutbound(p *ir.Proxy, m *world.Mesh, o resource.Outbound) 
 		c.Protocol, c.PortName = ir.Protocol(port.Protocol), port.Name
 		c.TLS = &ir.UpstreamTLS{PeerIDs: svc.Identities, SNI: port.Name + "." + svc.Name + "." + m.Name}
 		c.Endpoints = r.endpoints.get(name, port.Endpoints)
-		if c.Protocol != ir.HTTP {
+		if !c.Protocol.IsHTTP() {
 			c.Probe.Kind = ir.ProbeConnect
 		}
 	} else {
@@ -100,7 +100,7 @@ func (r *Resolver) addOutbound(p *ir.Proxy, m *world.Mesh, o resource.Outbound) 
 
 // listener leads l to the cluster of its own name.
 func listener(l *ir.Listener, attempts uint32) *ir.Listener {
-	if l.Protocol != ir.HTTP {
+	if !l.Protocol.IsHTTP() {
 		l.Cluster = l.Name
 		return l
 	}

@@ -234,7 +234,7 @@ func (a Answerer) judge(q Query, ans *Answer, ports map[uint32]bool) error {
 }
 
 func (a Answerer) judgeInbound(q Query, ans *Answer, dataplane string, in *ir.Listener) {
-	c := Call{Permission: in.Permission, HTTP: in.Protocol == ir.HTTP}
+	c := Call{Permission: in.Permission, HTTP: in.Protocol.IsHTTP()}
 	if c.HTTP {
 		path, err := normalise(cmp.Or(q.Path, "/"))
 		if err != nil {

@@ -1,5 +1,5 @@
 // Package admin is the proxy's own port for people and probes: plain HTTP on loopback, with the paths of Envoy's admin
-// port. It shows; the two paths that change something want the dataplane's token. It knows no proxy: what it shows is
+// port. It shows; the paths that change something want the dataplane's token. It knows no proxy: what it shows is
 // handed in. Start with New.
 package admin
 
@@ -33,6 +33,9 @@ type Options struct {
 
 	// Drain begins a drain and does not wait for its end.
 	Drain func()
+	// Upgrade has a new process take over and returns when it has, with what is to be shown of it, or says why not. Nil: this
+	// process cannot do it.
+	Upgrade func() (any, error)
 	// Level is what /logging changes; nil: it cannot be changed.
 	Level *slog.LevelVar
 	// Token is what a caller of POST must present.
@@ -70,6 +73,7 @@ func New(o Options) http.Handler {
 	mux.HandleFunc("GET /certs", func(w http.ResponseWriter, _ *http.Request) { show(w, o.Certs()) })
 	mux.HandleFunc("GET /decisions", o.decisions)
 	mux.HandleFunc("POST /drain", o.withToken(o.drain))
+	mux.HandleFunc("POST /upgrade", o.withToken(o.upgrade))
 	mux.HandleFunc("POST /logging", o.withToken(o.logging))
 	return local(mux)
 }
@@ -126,6 +130,20 @@ func (o *Options) decisions(w http.ResponseWriter, r *http.Request) {
 func (o *Options) drain(w http.ResponseWriter, _ *http.Request) {
 	o.Drain()
 	_, _ = w.Write([]byte("OK\n"))
+}
+
+// upgrade answers when the new process has taken over. It does not end with its caller: half an upgrade is none.
+func (o *Options) upgrade(w http.ResponseWriter, _ *http.Request) {
+	if o.Upgrade == nil {
+		http.Error(w, "this process cannot hand over to another one", http.StatusNotFound)
+		return
+	}
+	v, err := o.Upgrade()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	show(w, v)
 }
 
 func (o *Options) logging(w http.ResponseWriter, r *http.Request) {

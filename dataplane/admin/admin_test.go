@@ -93,7 +93,7 @@ func TestChangesNeedTheToken(t *testing.T) {
 	var drained bool
 	o := options(new(telemetry.Filter), &drained)
 	for _, given := range []string{"", "secret", "Bearer", "Bearer ", "Bearer secre", "Bearer secrets", "Basic secret"} {
-		for _, path := range []string{"/drain", "/logging?level=debug"} {
+		for _, path := range []string{"/drain", "/upgrade", "/logging?level=debug"} {
 			if w := ask(New(o), "POST", "http://127.0.0.1"+path, given); w.Code != 401 {
 				t.Errorf("%s with %q: %d", path, given, w.Code)
 			}
@@ -125,5 +125,23 @@ func TestChangesNeedTheToken(t *testing.T) {
 	o.Level = nil
 	if w := ask(New(o), "POST", "http://127.0.0.1/logging?level=debug", "Bearer secret"); w.Code != 404 {
 		t.Errorf("logging without a level: %d", w.Code)
+	}
+}
+
+func TestUpgrade(t *testing.T) {
+	o := options(new(telemetry.Filter), new(bool))
+	for _, c := range []struct {
+		upgrade func() (any, error)
+		status  int
+		body    string
+	}{
+		{nil, 404, "this process cannot hand over to another one\n"},
+		{func() (any, error) { return map[string]int{"pid": 2}, nil }, 200, "{\n  \"pid\": 2\n}\n"},
+		{func() (any, error) { return nil, errors.New("the new process ended") }, 503, "the new process ended\n"},
+	} {
+		o.Upgrade = c.upgrade
+		if w := ask(New(o), "POST", "http://127.0.0.1/upgrade", "Bearer secret"); w.Code != c.status || w.Body.String() != c.body {
+			t.Errorf("%d %q, want %d %q", w.Code, w.Body, c.status, c.body)
+		}
 	}
 }

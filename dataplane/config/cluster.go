@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
@@ -11,18 +12,12 @@ import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
-	httpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 
 	"github.com/hauberk-mesh/hauberk/dataplane/upstream"
 )
 
-const (
-	// What Envoy's documentation says that leaving a timeout out means.
-	defaultConnect      = 5 * time.Second
-	defaultUpstreamIdle = time.Hour
-
-	httpOptionsKey = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-)
+// defaultConnect is what leaving connect_timeout out means, by Envoy's documentation.
+const defaultConnect = 5 * time.Second
 
 // clusters builds all, taking over what did not change.
 func (w *build) clusters() error {
@@ -41,8 +36,8 @@ func (w *build) clusters() error {
 func (w *build) cluster(name string, message *anypb.Any, old *clusterPart) (*clusterPart, error) {
 	part := &clusterPart{message: message}
 	var inline *endpointv3.ClusterLoadAssignment
-	if old != nil && same(old.message, message) && (old.spec.TLS == nil || w.in[TypeSecret][secretTrust] != nil) {
-		part.spec, part.eds, part.notes = old.spec, old.eds, old.notes
+	if old != nil && same(old.message, message) && w.hasTrust(old.spec.TLS) && w.holds(old.secrets) {
+		part.spec, part.eds, part.notes, part.secrets = old.spec, old.eds, old.notes, old.secrets
 		if part.eds == "" {
 			return old, nil
 		}
@@ -56,7 +51,7 @@ func (w *build) cluster(name string, message *anypb.Any, old *clusterPart) (*clu
 		if inline, err = w.readCluster(r, part, name); err != nil {
 			return nil, err
 		}
-		part.notes = r.notes
+		part.notes, part.secrets = r.notes, r.secrets
 	}
 	endpoints, err := w.endpoints(part, inline, name)
 	if err != nil {
@@ -64,15 +59,22 @@ func (w *build) cluster(name string, message *anypb.Any, old *clusterPart) (*clu
 	}
 	spec := part.spec
 	spec.Endpoints = endpoints
-	part.cluster = upstream.Build(w.prev.Clusters[name], spec, upstream.Deps{Dial: w.deps.Dial, OnHealth: w.deps.OnHealth})
+	part.cluster = upstream.Build(w.prev.Clusters[name], spec, upstream.Deps{
+		Dial: w.deps.Dial, Resolver: w.deps.Resolver, OnHealth: w.deps.OnHealth,
+	})
 	return part, nil
+}
+
+// hasTrust tells whether what a cluster's TLS of a mesh leans on is there.
+func (w *build) hasTrust(t *upstream.TLS) bool {
+	return t == nil || w.deps.StandAlone || w.in[TypeSecret][secretTrust] != nil
 }
 
 // endpoints are those of the message itself or, for EDS, those of the resource that it names.
 func (w *build) endpoints(part *clusterPart, inline *endpointv3.ClusterLoadAssignment, name string) ([]upstream.EndpointSpec, error) {
 	if part.eds == "" {
 		r := w.reader("cluster", name)
-		list, err := readEndpoints(r, inline, "load_assignment")
+		list, err := readEndpoints(r, inline, "load_assignment", part.spec.DNS != nil)
 		part.endpointNotes = r.notes
 		return list, err
 	}
@@ -88,7 +90,7 @@ func (w *build) endpoints(part *clusterPart, inline *endpointv3.ClusterLoadAssig
 	if m.GetClusterName() != part.eds {
 		return nil, fmt.Errorf("endpoints %q: cluster_name: is %q", part.eds, m.GetClusterName())
 	}
-	list, err := readEndpoints(r, m, "")
+	list, err := readEndpoints(r, m, "", false)
 	if err != nil {
 		return nil, fmt.Errorf("endpoints %q: %w", part.eds, err)
 	}
@@ -104,34 +106,35 @@ func (w *build) readCluster(r *reader, part *clusterPart, name string) (*endpoin
 	if m.GetName() != name {
 		return nil, fmt.Errorf("name: is %q", m.GetName())
 	}
-	if m.GetLbPolicy() != clusterv3.Cluster_ROUND_ROBIN {
-		return nil, fmt.Errorf("lb_policy: %s is not honoured, only ROUND_ROBIN", m.GetLbPolicy())
-	}
 	if err := panicThreshold(m.GetCommonLbConfig()); err != nil {
 		return nil, err
 	}
-	inline, err := readDiscovery(m, part)
+	inline, err := readDiscovery(r, m, part)
 	if err != nil {
 		return nil, err
 	}
-	part.spec.Name = name
-	if part.spec.ConnectTimeout, err = duration(m.GetConnectTimeout(), defaultConnect, "connect_timeout"); err != nil {
+	spec := &part.spec
+	spec.Name = name
+	if spec.ConnectTimeout, err = duration(m.GetConnectTimeout(), defaultConnect, "connect_timeout"); err != nil {
 		return nil, err
 	}
-	if part.spec.ConnectTimeout == 0 {
+	if spec.ConnectTimeout == 0 {
 		return nil, errors.New("connect_timeout: must be above zero")
 	}
-	if err := readHTTPOptions(r, m, &part.spec); err != nil {
+	if spec.Limits, err = readLimits(m.GetCircuitBreakers()); err != nil {
 		return nil, err
 	}
-	var alpn []string
-	if part.spec.HTTP {
-		alpn = []string{"http/1.1"}
-	}
-	if part.spec.TLS, err = w.upstream(r, m.GetTransportSocket(), "transport_socket", alpn); err != nil {
+	if err := readHTTPOptions(r, m, spec); err != nil {
 		return nil, err
 	}
-	return inline, readClusterMetadata(r, m.GetMetadata(), &part.spec)
+	spec.KeepAlive = readKeepAlive(m.GetUpstreamConnectionOptions().GetTcpKeepalive())
+	if err := w.upstream(r, m.GetTransportSocket(), "transport_socket", spec); err != nil {
+		return nil, err
+	}
+	if spec.Protocol == upstream.Negotiated && spec.TLS == nil {
+		return nil, errors.New("transport_socket: auto_config chooses the version of HTTP by ALPN, which needs TLS")
+	}
+	return inline, readClusterMetadata(r, m.GetMetadata(), spec)
 }
 
 // panicThreshold: endpoints that are not healthy are used only if no other is left, which is Envoy's panic below one
@@ -143,49 +146,26 @@ func panicThreshold(c *clusterv3.Cluster_CommonLbConfig) error {
 	return nil
 }
 
-// readDiscovery says where the endpoints come from: the returned message, or part.eds.
-func readDiscovery(m *clusterv3.Cluster, part *clusterPart) (*endpointv3.ClusterLoadAssignment, error) {
-	switch m.GetType() {
-	case clusterv3.Cluster_STATIC:
-		if m.GetEdsClusterConfig() != nil {
-			return nil, errors.New("eds_cluster_config: is not for a STATIC cluster")
-		}
-		return m.GetLoadAssignment(), nil
-	case clusterv3.Cluster_EDS:
-		if m.GetLoadAssignment() != nil {
-			return nil, errors.New("load_assignment: is not for an EDS cluster")
-		}
-		part.eds = m.GetEdsClusterConfig().GetServiceName()
-		if part.eds == "" {
-			part.eds = m.GetName()
-		}
-		return nil, overADS(m.GetEdsClusterConfig().GetEdsConfig(), "eds_cluster_config.eds_config")
+// readKeepAlive: what is left out is the kernel's to say, as in Envoy.
+func readKeepAlive(m *corev3.TcpKeepalive) *net.KeepAliveConfig {
+	if m == nil {
+		return nil
 	}
-	return nil, fmt.Errorf("type: %s is not honoured, only STATIC and EDS", m.GetType())
+	k := &net.KeepAliveConfig{Enable: true, Count: -1, Idle: -1, Interval: -1}
+	if m.GetKeepaliveProbes() != nil {
+		k.Count = int(min(m.GetKeepaliveProbes().GetValue(), maxKeepAlive))
+	}
+	if m.GetKeepaliveTime() != nil {
+		k.Idle = time.Duration(min(m.GetKeepaliveTime().GetValue(), maxKeepAlive)) * time.Second
+	}
+	if m.GetKeepaliveInterval() != nil {
+		k.Interval = time.Duration(min(m.GetKeepaliveInterval().GetValue(), maxKeepAlive)) * time.Second
+	}
+	return k
 }
 
-// readHTTPOptions: a cluster that says how it speaks HTTP is one for HTTP; any other is opaque.
-func readHTTPOptions(r *reader, m *clusterv3.Cluster, spec *upstream.Spec) error {
-	for _, key := range sorted(m.GetTypedExtensionProtocolOptions()) {
-		path := fmt.Sprintf("typed_extension_protocol_options[%q]", key)
-		if key != httpOptionsKey {
-			return fmt.Errorf("%s: is not honoured", path)
-		}
-		o := &httpv3.HttpProtocolOptions{}
-		if err := r.any(m.GetTypedExtensionProtocolOptions()[key], path, o); err != nil {
-			return err
-		}
-		if o.GetExplicitHttpConfig().GetHttpProtocolOptions() == nil {
-			return fmt.Errorf("%s.explicit_http_config: only http_protocol_options (HTTP/1.1) is honoured", path)
-		}
-		idle, err := duration(o.GetCommonHttpProtocolOptions().GetIdleTimeout(), defaultUpstreamIdle, path+".common_http_protocol_options.idle_timeout")
-		if err != nil {
-			return err
-		}
-		spec.HTTP, spec.IdleTimeout = true, idle
-	}
-	return nil
-}
+// maxKeepAlive is what Linux takes for any of them.
+const maxKeepAlive = 32767
 
 func readClusterMetadata(r *reader, m *corev3.Metadata, spec *upstream.Spec) error {
 	own, err := r.metadata(m, "metadata", metaService, metaPort, metaPortName, metaProbe, metaProbePath, metaProbeInterval)
@@ -204,7 +184,7 @@ func readClusterMetadata(r *reader, m *corev3.Metadata, spec *upstream.Spec) err
 	default:
 		return fmt.Errorf("%s[%q]: %q is not connect, mesh or http", at, metaProbe, kind)
 	}
-	if spec.Probe.Kind != upstream.ProbeConnect && !spec.HTTP {
+	if spec.Probe.Kind != upstream.ProbeConnect && !spec.HTTP() {
 		return fmt.Errorf("%s[%q]: a cluster that is not HTTP can only be probed by connect", at, metaProbe)
 	}
 	if spec.Probe.Path = own.text(metaProbePath); spec.Probe.Kind == upstream.ProbeHTTP && !validPath(spec.Probe.Path) {
@@ -223,48 +203,4 @@ func readClusterMetadata(r *reader, m *corev3.Metadata, spec *upstream.Spec) err
 // validPath keeps everything out of the probe's request line that could end it early.
 func validPath(p string) bool {
 	return strings.HasPrefix(p, "/") && strings.IndexFunc(p, func(c rune) bool { return c <= ' ' || c >= 0x7f }) < 0
-}
-
-func readEndpoints(r *reader, m *endpointv3.ClusterLoadAssignment, path string) ([]upstream.EndpointSpec, error) {
-	var out []upstream.EndpointSpec
-	for i, locality := range m.GetEndpoints() {
-		for j, e := range locality.GetLbEndpoints() {
-			at := join(path, fmt.Sprintf("endpoints[%d].lb_endpoints[%d]", i, j))
-			spec, err := readEndpoint(r, e, at)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, spec)
-		}
-	}
-	return out, nil
-}
-
-func readEndpoint(r *reader, m *endpointv3.LbEndpoint, path string) (upstream.EndpointSpec, error) {
-	var e upstream.EndpointSpec
-	own, err := r.metadata(m.GetMetadata(), path+".metadata", metaDataplane)
-	if err != nil {
-		return e, err
-	}
-	e.Name = own.text(metaDataplane)
-	// What is not healthy to Envoy, degraded and draining too, is used only if no other is left.
-	e.Unready = m.GetHealthStatus() != corev3.HealthStatus_UNKNOWN && m.GetHealthStatus() != corev3.HealthStatus_HEALTHY
-	addr, at := m.GetEndpoint().GetAddress(), path+".endpoint.address"
-	switch {
-	case addr.GetPipe() != nil:
-		if !strings.HasPrefix(addr.GetPipe().GetPath(), "/") {
-			return e, fmt.Errorf("%s.pipe.path: %q is not absolute", at, addr.GetPipe().GetPath())
-		}
-		e.Unix = addr.GetPipe().GetPath()
-	case addr.GetSocketAddress() != nil:
-		if e.Addr, err = socketAddress(addr.GetSocketAddress(), at+".socket_address"); err != nil {
-			return e, err
-		}
-		if e.Addr.Port() == 0 {
-			return e, fmt.Errorf("%s.socket_address.port_value: is not set", at)
-		}
-	default:
-		return e, fmt.Errorf("%s: is not set", at)
-	}
-	return e, nil
 }

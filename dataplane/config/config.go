@@ -12,6 +12,8 @@ import (
 	"net"
 	"slices"
 
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+
 	"github.com/hauberk-mesh/hauberk/dataplane/filter"
 	"github.com/hauberk-mesh/hauberk/dataplane/tls"
 	"github.com/hauberk-mesh/hauberk/dataplane/upstream"
@@ -40,6 +42,16 @@ type Deps struct {
 	// Dial and OnHealth are handed to the clusters; see upstream.Deps.
 	Dial     func(ctx context.Context, network, addr string) (net.Conn, error)
 	OnHealth func(cluster, endpoint string, up bool, reason string)
+	// Resolver is for the clusters whose endpoints are names; nil: net.DefaultResolver.
+	Resolver upstream.Resolver
+	// StandAlone: the configuration is an operator's own, or comes from a control plane that he named. It may hold
+	// certificates with their keys, inline, in files or as secrets, and says by itself who trusts whom. In a mesh (false)
+	// Identity and Trust are all that there is, and a private key is refused wherever it stands.
+	StandAlone bool
+	// OnReload is told that files of certificates have changed and can't be read; those from before stay in force. Nil: nobody.
+	OnReload func(resource string, err error)
+	// AccessLogs are the files of the access logs that a configuration asks for. Nil: it may ask for none.
+	AccessLogs *AccessLogs
 }
 
 // Builder makes Graphs. It is immutable and safe for concurrent use.
@@ -83,6 +95,8 @@ type build struct {
 	prev *Graph
 	in   Resources
 	g    *Graph
+	// secrets of stand-alone mode, by name.
+	secrets map[string]*tlsv3.Secret
 }
 
 func (w *build) all() error {

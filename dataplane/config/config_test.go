@@ -21,6 +21,7 @@ import (
 	"github.com/hauberk-mesh/hauberk/controlplane/ir"
 	"github.com/hauberk-mesh/hauberk/controlplane/xds/translate"
 	"github.com/hauberk-mesh/hauberk/dataplane/config"
+	"github.com/hauberk-mesh/hauberk/dataplane/http/message"
 	"github.com/hauberk-mesh/hauberk/dataplane/listener"
 	"github.com/hauberk-mesh/hauberk/dataplane/telemetry"
 	"github.com/hauberk-mesh/hauberk/dataplane/tls"
@@ -31,7 +32,7 @@ import (
 func builder() *config.Builder {
 	return config.New(config.Deps{
 		Identity: &tls.Identity{}, Trust: &tls.Trust{}, Service: "catalog", Filters: filters.Factories(),
-		ClusterReady: func(string) bool { return true },
+		ClusterReady: func(string) bool { return true }, Resolver: hosts{},
 	})
 }
 
@@ -152,7 +153,7 @@ func TestBuildsWhatIsTranslated(t *testing.T) {
 		t.Errorf("strict HTTP: %+v", h)
 	}
 	lax := g.Listeners["inbound|lax"]
-	if !lax.Sniff || len(lax.Chains) != 2 || lax.Chains[0].Match != listener.MatchTLS || lax.Chains[1].TLS != nil || lax.PlaintextOnSniffIdle {
+	if !lax.Sniff || len(lax.Chains) != 2 || lax.Chains[0].Match.Transport != listener.TLS || lax.Chains[1].TLS != nil || lax.PlaintextOnSniffIdle {
 		t.Errorf("lax: %+v", lax)
 	}
 	db := g.Listeners["inbound|db"]
@@ -163,15 +164,15 @@ func TestBuildsWhatIsTranslated(t *testing.T) {
 	if cart.TLS != nil || cart.HTTP.Service != "cart" || len(cart.HTTP.Filters) != 0 {
 		t.Errorf("cart: %+v", cart)
 	}
-	items := cart.HTTP.Routes.Match("/items/1")
+	items := cart.HTTP.Routes.Match(&message.Request{Path: "/items/1"})
 	if items.Name != "items" || items.Retries != 2 || items.RequestTimeout != time.Second || items.MaxStream != time.Minute || items.Cluster != g.Clusters["outbound|cart|80"] {
 		t.Errorf("items: %+v", items)
 	}
-	if d := cart.HTTP.Routes.Match("/itemsx"); d.Name != "default" || d.RequestTimeout != 0 || d.Retries != 0 {
+	if d := cart.HTTP.Routes.Match(&message.Request{Path: "/itemsx"}); d.Name != "default" || d.RequestTimeout != 0 || d.Retries != 0 {
 		t.Errorf("default: %+v", d)
 	}
 	spec := g.Clusters["outbound|cart|80"].Spec()
-	if spec.Service != "cart" || !spec.HTTP || spec.TLS == nil || spec.ConnectTimeout != time.Second || spec.IdleTimeout != time.Minute ||
+	if spec.Service != "cart" || !spec.HTTP() || spec.TLS == nil || spec.ConnectTimeout != time.Second || spec.IdleTimeout != time.Minute ||
 		spec.Probe.Kind != upstream.ProbeMesh || spec.Probe.Interval != 200*time.Millisecond {
 		t.Errorf("cart cluster: %+v", spec)
 	}
@@ -236,7 +237,6 @@ func TestReuse(t *testing.T) {
 func TestRefused(t *testing.T) {
 	const (
 		httpListener = config.TypeListener + " inbound|strict"
-		laxListener  = config.TypeListener + " inbound|lax"
 		cluster      = config.TypeCluster + " outbound|cart|80"
 		routes       = config.TypeRoute + " outbound|cart|80"
 		endpoints    = config.TypeEndpoints + " outbound|cart|80"
@@ -245,8 +245,8 @@ func TestRefused(t *testing.T) {
 	for _, c := range []struct{ name, resource, from, to, want string }{
 		{"unknown to the proxy", httpListener, `"trafficDirection":"INBOUND"`, `"trafficDirection":"INBOUND","transparent":true`,
 			`listener "inbound|strict": transparent: is not honoured`},
-		{"deep in the manager", httpListener, `"mergeSlashes":true`, `"mergeSlashes":true,"serverName":"x"`,
-			`listener "inbound|strict": filter_chains[0].filters[0].typed_config.server_name: is not honoured`},
+		{"deep in the manager", httpListener, `"mergeSlashes":true`, `"mergeSlashes":true,"addUserAgent":true`,
+			`listener "inbound|strict": filter_chains[0].filters[0].typed_config.add_user_agent: is not honoured`},
 		{"in a filter", httpListener, `"passThroughMode":false`, `"passThroughMode":true`,
 			`listener "inbound|strict": filter_chains[0].filters[0].typed_config.http_filters[0].typed_config.pass_through_mode: must be false: this filter answers by itself`},
 		{"in a permission", httpListener, `"urlPath":{"path":{"exact":"/admin"}}`, `"urlPath":{"path":{"safeRegex":{"regex":".*"}}}`,
@@ -263,30 +263,34 @@ func TestRefused(t *testing.T) {
 			`listener "inbound|strict": filter_chains[0].filters[0].typed_config.http_filters: does not end with the router`},
 		{"inline route's cluster", httpListener, `"route":{"cluster":"inbound|strict"`, `"route":{"cluster":"nowhere"`,
 			`listener "inbound|strict": filter_chains[0].filters[0].typed_config.route_config.virtual_hosts[0].routes[0].route.cluster: cluster "nowhere" was not sent`},
-		{"no inspector", laxListener, `"listenerFilters":[{"name":"envoy.filters.listener.tls_inspector","typedConfig":{"@type":"type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"}}],`, ``,
-			`listener "inbound|lax": filter_chains[0].filter_chain_match.transport_protocol: needs the listener filter tls_inspector`},
 		{"balancing", cluster, `"type":"EDS"`, `"type":"EDS","lbPolicy":"MAGLEV"`,
 			`cluster "outbound|cart|80": lb_policy: MAGLEV is not honoured, only ROUND_ROBIN`},
 		{"discovery", cluster, `"type":"EDS"`, `"type":"LOGICAL_DNS"`,
-			`cluster "outbound|cart|80": type: LOGICAL_DNS is not honoured, only STATIC and EDS`},
-		{"circuit breakers", cluster, `"type":"EDS"`, `"type":"EDS","circuitBreakers":{}`,
-			`cluster "outbound|cart|80": circuit_breakers: is not honoured`},
+			`cluster "outbound|cart|80": eds_cluster_config: is not for a cluster of type LOGICAL_DNS`},
+		{"circuit breakers", cluster, `"thresholds":[{`, `"thresholds":[{"priority":"HIGH",`,
+			`cluster "outbound|cart|80": circuit_breakers.thresholds[0].priority: HIGH is not honoured, only DEFAULT`},
+		{"certificates in a mesh", cluster, `"tlsCertificateSdsSecretConfigs"`, `"tlsCertificates":[{}],"tlsCertificateSdsSecretConfigs"`,
+			`cluster "outbound|cart|80": transport_socket.typed_config.common_tls_context.tls_certificates: is not honoured in a mesh`},
+		{"no identity, only an authority", cluster, `"matchTypedSubjectAltNames"`, `"trustedCa":{"inlineString":"x"},"matchTypedSubjectAltNames"`,
+			`cluster "outbound|cart|80": transport_socket.typed_config.common_tls_context.combined_validation_context.default_validation_context.trusted_ca: is not honoured in a mesh`},
+		{"loose identity", cluster, `"matcher":{"exact":"spiffe://d/workload/cart"}`, `"matcher":{"prefix":"spiffe://d/"}`,
+			`cluster "outbound|cart|80": transport_socket.typed_config.common_tls_context.combined_validation_context.default_validation_context.match_typed_subject_alt_names[0].matcher.prefix: is not honoured in a mesh`},
 		{"nobody named", cluster, `"matchTypedSubjectAltNames":[{"sanType":"URI","matcher":{"exact":"spiffe://d/workload/cart"}}]`, ``,
 			`cluster "outbound|cart|80": transport_socket.typed_config.common_tls_context.combined_validation_context.default_validation_context.match_typed_subject_alt_names: is empty, and any peer of a trusted domain would do; name the identities of the service`},
 		{"our own metadata", cluster, `"probe":"mesh"`, `"probe":"mesh","colour":"red"`,
 			`cluster "outbound|cart|80": metadata.filter_metadata["hauberk.mesh"]["colour"]: is not honoured`},
-		{"weights", endpoints, `"healthStatus":"UNHEALTHY"`, `"healthStatus":"UNHEALTHY","loadBalancingWeight":3`,
-			`cluster "outbound|cart|80": endpoints "outbound|cart|80": endpoints[0].lb_endpoints[1].load_balancing_weight: is not honoured`},
+		{"weights", endpoints, `"healthStatus":"UNHEALTHY"`, `"healthStatus":"UNHEALTHY","loadBalancingWeight":0`,
+			`cluster "outbound|cart|80": endpoints "outbound|cart|80": endpoints[0].lb_endpoints[1].load_balancing_weight: must be above zero`},
 		{"host names", endpoints, `"address":"10.0.0.1"`, `"address":"cart"`,
 			`cluster "outbound|cart|80": endpoints "outbound|cart|80": endpoints[0].lb_endpoints[0].endpoint.address.socket_address.address: ParseAddr("cart"): unable to parse IP`},
-		{"rewrite", routes, `"retryPolicy"`, `"prefixRewrite":"/","retryPolicy"`,
-			`listener "outbound|cart|80": route configuration "outbound|cart|80": virtual_hosts[0].routes[0].route.prefix_rewrite: is not honoured`},
+		{"hashing", routes, `"retryPolicy"`, `"hashPolicy":[{"terminal":true}],"retryPolicy"`,
+			`listener "outbound|cart|80": route configuration "outbound|cart|80": virtual_hosts[0].routes[0].route.hash_policy: is not honoured`},
 		{"retry on", routes, `"retryOn":"connect-failure,refused-stream"`, `"retryOn":"5xx"`,
 			`listener "outbound|cart|80": route configuration "outbound|cart|80": virtual_hosts[0].routes[0].route.retry_policy.retry_on: "5xx" is not honoured, only connect-failure,refused-stream`},
 		{"trust", secret, `"trustDomains"`, `"trustBundles":{"inlineString":"x"},"trustDomains"`,
 			`secret "trust": validation_context.custom_validator_config.typed_config.trust_bundles: is not honoured`},
 		{"private key", secret, `"validationContext"`, `"tlsCertificate":{"privateKey":{"inlineString":"x"}},"was"`,
-			`secret "trust": tls_certificate: is not honoured`},
+			`secret "trust": tls_certificate: is not honoured in a mesh`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			in := onTheWire(t, everything(t), nil)
@@ -467,8 +471,12 @@ func FuzzBuild(f *testing.F) {
 			}
 			changed[typeURL][name] = &anypb.Any{TypeUrl: typeURL, Value: value}
 			for _, prev := range []*config.Graph{nil, first} {
-				if g, err := b.Build(prev, 2, changed); (g == nil) == (err == nil) {
+				g, err := b.Build(prev, 2, changed)
+				if (g == nil) == (err == nil) {
 					t.Fatalf("neither or both of graph and error: %v", err)
+				}
+				if g != nil {
+					g.Release(prev) // names are resolved until then
 				}
 			}
 		}

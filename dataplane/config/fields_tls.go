@@ -1,25 +1,41 @@
 package config
 
-// tlsFields is what becomes of the fields of transport sockets and secrets.
+// tlsFields is what becomes of the fields of transport sockets and secrets. In a mesh most of it is refused: see only.
 func tlsFields(add adder) {
+	const (
+		tls     = "envoy.extensions.transport_sockets.tls.v3."
+		context = tls + "CommonTlsContext"
+		peer    = tls + "CertificateValidationContext"
+	)
 	add("envoy.config.core.v3.TransportSocket", "name typed_config")
 	add("envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer", "")
-	add("envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext", "common_tls_context require_client_certificate")
-	add("envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext", "common_tls_context sni")
-	add("envoy.extensions.transport_sockets.tls.v3.CommonTlsContext", `tls_params tls_certificate_sds_secret_configs
-		combined_validation_context`)
-	add("envoy.extensions.transport_sockets.tls.v3.TlsParameters", "tls_minimum_protocol_version tls_maximum_protocol_version")
-	add("envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CombinedCertificateValidationContext",
-		"default_validation_context validation_context_sds_secret_config")
-	add(in("envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CombinedCertificateValidationContext",
-		"envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext"), "match_typed_subject_alt_names")
-	add("envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher", "san_type matcher")
-	add("envoy.type.matcher.v3.StringMatcher", "exact")
-	add("envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig", "name sds_config")
-	add("envoy.extensions.transport_sockets.tls.v3.Secret", "name validation_context")
-	add(in("envoy.extensions.transport_sockets.tls.v3.Secret",
-		"envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext"), "custom_validator_config")
-	add("envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig", "trust_domains")
-	add("envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig.TrustDomain", "name trust_bundle")
+	add("envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport", "config transport_socket")
+	add(in("envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport",
+		"envoy.config.core.v3.ProxyProtocolConfig"), "version")
+	add(tls+"DownstreamTlsContext", `common_tls_context require_client_certificate require_sni
+		disable_stateless_session_resumption disable_stateful_session_resumption full_scan_certs_on_sni_mismatch`)
+	add(tls+"UpstreamTlsContext", "common_tls_context sni auto_host_sni auto_sni_san_validation",
+		"max_session_keys", "sessions are not resumed: each connection begins with a full handshake")
+	add(context, `tls_params tls_certificates tls_certificate_sds_secret_configs validation_context
+		validation_context_sds_secret_config combined_validation_context alpn_protocols`)
+	add(tls+"TlsParameters", "tls_minimum_protocol_version tls_maximum_protocol_version cipher_suites ecdh_curves")
+	add(tls+"TlsCertificate", "certificate_chain private_key watched_directory")
+	add("envoy.config.core.v3.WatchedDirectory", "path")
+	add(context+".CombinedCertificateValidationContext", "default_validation_context validation_context_sds_secret_config")
+	add(peer, `trusted_ca watched_directory verify_certificate_spki verify_certificate_hash match_typed_subject_alt_names
+		match_subject_alt_names crl only_verify_leaf_cert_crl trust_chain_verification custom_validator_config
+		suppress_client_ca_list`)
+	add(tls+"SubjectAltNameMatcher", "san_type matcher")
+	for _, within := range []string{tls + "SubjectAltNameMatcher", peer} {
+		add(in(within, "envoy.type.matcher.v3.StringMatcher"), "exact prefix suffix contains safe_regex ignore_case")
+	}
+	add(tls+"SdsSecretConfig", "name sds_config")
+	add(tls+"Secret", "name tls_certificate validation_context")
+	for _, within := range []string{tls + "TlsCertificate", peer} {
+		add(in(within, "envoy.config.core.v3.DataSource"), "filename inline_bytes inline_string")
+	}
+	add(tls+"SPIFFECertValidatorConfig", "trust_domains")
+	add(tls+"SPIFFECertValidatorConfig.TrustDomain", "name trust_bundle")
+	add(in(tls+"SPIFFECertValidatorConfig.TrustDomain", "envoy.config.core.v3.DataSource"), "filename inline_bytes inline_string")
 	add("hauberk.trust.v1.Revocations", "spiffe_ids")
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"context"
 	"maps"
 	"slices"
 
@@ -47,12 +48,20 @@ func (g *Graph) Accepted() []Note {
 // or, if g was never put to use, the one that stays. Nil keeps nothing.
 func (g *Graph) Release(keep *Graph) {
 	for name, c := range g.Clusters {
-		var kept *upstream.Cluster
-		if keep != nil {
-			kept = keep.Clusters[name]
+		if keep == nil || c != keep.Clusters[name] {
+			c.Release()
 		}
-		if c != kept {
-			c.Release(kept)
+	}
+}
+
+// Warm waits until all clusters have found out where their endpoints are, or have tried for long enough. It returns early if ctx
+// is done.
+func (g *Graph) Warm(ctx context.Context) {
+	for _, c := range g.Clusters {
+		select {
+		case <-c.Warm():
+		case <-ctx.Done():
+			return
 		}
 	}
 }
@@ -66,8 +75,9 @@ type parts struct {
 
 type clusterPart struct {
 	message, endpoints *anypb.Any
-	spec               upstream.Spec // without endpoints
-	eds                string        // name of the endpoints' resource; empty where they are inline
+	spec               upstream.Spec         // without endpoints
+	eds                string                // name of the endpoints' resource; empty where they are inline
+	secrets            map[string]*anypb.Any // that it names, in stand-alone mode
 	cluster            *upstream.Cluster
 	notes              []Note
 	endpointNotes      []Note
@@ -78,6 +88,7 @@ type listenerPart struct {
 	routes  map[string]*anypb.Any        // route configurations that it names
 	uses    map[string]*upstream.Cluster // clusters that it leads to
 	trusts  bool                         // it asks for the trust secret
+	secrets map[string]*anypb.Any        // that it names, in stand-alone mode
 	spec    *listener.Spec
 	notes   []Note
 }

@@ -1,25 +1,20 @@
 package config
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
-	"time"
 
 	"google.golang.org/protobuf/types/known/anypb"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
-	tlsinspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
 
 	"github.com/hauberk-mesh/hauberk/dataplane/listener"
 	"github.com/hauberk-mesh/hauberk/dataplane/telemetry"
 	"github.com/hauberk-mesh/hauberk/dataplane/upstream"
 )
-
-// defaultSniffTimeout is what leaving listener_filters_timeout out means.
-const defaultSniffTimeout = 15 * time.Second
 
 // listeners builds all, taking over what did not change.
 func (w *build) listeners() error {
@@ -45,7 +40,7 @@ func (w *build) listeners() error {
 
 // unchanged tells whether a part is still right: its message, the routes that it names and the clusters behind them.
 func (w *build) unchanged(part *listenerPart, message *anypb.Any) bool {
-	if !same(part.message, message) || part.trusts && w.in[TypeSecret][secretTrust] == nil {
+	if !same(part.message, message) || !w.holds(part.secrets) || part.trusts && !w.deps.StandAlone && w.in[TypeSecret][secretTrust] == nil {
 		return false
 	}
 	for name, a := range part.routes {
@@ -80,19 +75,11 @@ func (l *listenerBuild) read(name string) error {
 	}
 	spec := &listener.Spec{Name: name}
 	var err error
-	if m.GetAddress().GetSocketAddress() == nil {
-		return errors.New("address: only socket_address is honoured")
-	}
-	if spec.Addr, err = socketAddress(m.GetAddress().GetSocketAddress(), "address.socket_address"); err != nil {
+	if err := bindTo(m, spec); err != nil {
 		return err
 	}
-	switch m.GetTrafficDirection() {
-	case corev3.TrafficDirection_INBOUND:
-		l.direction = telemetry.Inbound
-	case corev3.TrafficDirection_OUTBOUND:
-		l.direction = telemetry.Outbound
-	default:
-		return errors.New("traffic_direction: must be INBOUND or OUTBOUND: what is believed of a caller depends on it")
+	if l.direction, err = l.directionOf(m); err != nil {
+		return err
 	}
 	spec.Direction = l.direction
 	own, err := r.metadata(m.GetMetadata(), "metadata", metaService, metaPort, metaPortName)
@@ -100,76 +87,91 @@ func (l *listenerBuild) read(name string) error {
 		return err
 	}
 	l.service = own.text(metaService)
-	if err := l.sniffing(r, m, spec); err != nil {
+	if err := l.inspectors(r, m, spec); err != nil {
 		return err
 	}
 	if err := l.chains(r, m, spec); err != nil {
 		return err
 	}
-	l.part.spec, l.part.notes = spec, r.notes
+	l.part.spec, l.part.notes, l.part.secrets = spec, r.notes, r.secrets
 	return nil
 }
 
-// sniffing reads the one listener filter that is honoured: looking for a TLS ClientHello.
-func (l *listenerBuild) sniffing(r *reader, m *listenerv3.Listener, spec *listener.Spec) error {
-	if len(m.GetListenerFilters()) > 1 {
-		return errors.New("listener_filters: more than one is not honoured")
-	}
-	for i, f := range m.GetListenerFilters() {
-		if err := r.any(f.GetTypedConfig(), fmt.Sprintf("listener_filters[%d].typed_config", i), &tlsinspectorv3.TlsInspector{}); err != nil {
-			return err
+// bindTo reads where to listen, and how.
+func bindTo(m *listenerv3.Listener, spec *listener.Spec) (err error) {
+	switch address := m.GetAddress(); {
+	case address.GetSocketAddress() != nil:
+		spec.Addr, err = socketAddress(address.GetSocketAddress(), "address.socket_address")
+	case address.GetPipe() != nil:
+		spec.Unix, spec.UnixMode = address.GetPipe().GetPath(), address.GetPipe().GetMode()
+		if spec.Unix == "" || spec.UnixMode > 0o777 {
+			err = fmt.Errorf("address.pipe: %q with mode %o is no socket", spec.Unix, spec.UnixMode)
 		}
-		spec.Sniff = true
+	default:
+		err = errors.New("address: only socket_address and pipe are honoured")
 	}
-	var err error
-	spec.SniffTimeout, err = duration(m.GetListenerFiltersTimeout(), defaultSniffTimeout, "listener_filters_timeout")
-	spec.PlaintextOnSniffIdle = m.GetContinueOnListenerFiltersTimeout()
-	return err
+	if err != nil {
+		return err
+	}
+	if b := m.GetBindToPort(); b != nil && !b.GetValue() {
+		return errors.New("bind_to_port: must be true: no other listener hands connections on to this one")
+	}
+	if b := m.GetUseOriginalDst(); b.GetValue() {
+		return errors.New("use_original_dst: is not honoured; use the listener filter original_dst, with filter chains that match on the destination")
+	}
+	if n := m.GetTcpBacklogSize(); n != nil {
+		if n.GetValue() == 0 || n.GetValue() > math.MaxInt32 {
+			return fmt.Errorf("tcp_backlog_size: %d is not between 1 and %d", n.GetValue(), math.MaxInt32)
+		}
+		spec.Backlog = int(n.GetValue())
+	}
+	spec.IgnoreGlobalLimit = m.GetIgnoreGlobalConnLimit()
+	return nil
 }
 
-// chains reads all and puts the one that fits everything last: Envoy takes the most specific one, this proxy the first.
+// directionOf is the side on which a listener stands; what is believed of a caller depends on it. An operator who does not say
+// it means by a chain that ends TLS that it is entered from outside.
+func (l *listenerBuild) directionOf(m *listenerv3.Listener) (telemetry.Direction, error) {
+	switch m.GetTrafficDirection() {
+	case corev3.TrafficDirection_INBOUND:
+		return telemetry.Inbound, nil
+	case corev3.TrafficDirection_OUTBOUND:
+		return telemetry.Outbound, nil
+	}
+	if !l.deps.StandAlone {
+		return 0, errors.New("traffic_direction: must be INBOUND or OUTBOUND: what is believed of a caller depends on it")
+	}
+	for _, c := range append(slices.Clone(m.GetFilterChains()), m.GetDefaultFilterChain()) {
+		if c.GetTransportSocket() != nil {
+			return telemetry.Inbound, nil
+		}
+	}
+	return telemetry.Outbound, nil
+}
+
+// chains reads all, and the one for connections that fit none.
 func (l *listenerBuild) chains(r *reader, m *listenerv3.Listener, spec *listener.Spec) error {
-	if len(m.GetFilterChains()) == 0 {
+	if len(m.GetFilterChains()) == 0 && m.GetDefaultFilterChain() == nil {
 		return errors.New("filter_chains: is empty, and every connection would be closed")
 	}
 	for i, c := range m.GetFilterChains() {
-		path := fmt.Sprintf("filter_chains[%d]", i)
-		chain, err := l.chain(r, c, path)
+		chain, err := l.chain(r, c, fmt.Sprintf("filter_chains[%d]", i))
 		if err != nil {
 			return err
 		}
-		if chain.Match != listener.MatchAny && !spec.Sniff {
-			return fmt.Errorf("%s.filter_chain_match.transport_protocol: needs the listener filter tls_inspector", path)
-		}
-		if slices.ContainsFunc(spec.Chains, func(o *listener.Chain) bool { return o.Match == chain.Match }) {
-			return fmt.Errorf("%s.filter_chain_match: fits the same connections as a chain before it", path)
-		}
 		spec.Chains = append(spec.Chains, chain)
 	}
-	slices.SortStableFunc(spec.Chains, func(a, b *listener.Chain) int {
-		return cmp.Compare(specificity(a.Match), specificity(b.Match))
-	})
-	return nil
-}
-
-func specificity(m listener.Match) int {
-	if m == listener.MatchAny {
-		return 1
+	if c := m.GetDefaultFilterChain(); c != nil {
+		if c.GetFilterChainMatch() != nil {
+			return errors.New("default_filter_chain.filter_chain_match: must not be set: this chain is for what fits no other")
+		}
+		chain, err := l.chain(r, c, "default_filter_chain")
+		if err != nil {
+			return err
+		}
+		spec.Default = chain
 	}
-	return 0
-}
-
-func chainMatch(m *listenerv3.FilterChainMatch, path string) (listener.Match, error) {
-	switch p := m.GetTransportProtocol(); p {
-	case "":
-		return listener.MatchAny, nil
-	case "tls":
-		return listener.MatchTLS, nil
-	case "raw_buffer":
-		return listener.MatchPlaintext, nil
-	default:
-		return 0, fmt.Errorf("%s.transport_protocol: %q is not honoured, only tls and raw_buffer", path, p)
-	}
+	return distinct(spec.Chains)
 }
 
 // cluster finds a cluster of this configuration and remembers that the listener leads to it.

@@ -24,6 +24,7 @@ type reader struct {
 	table    map[string]row
 	resource string
 	notes    []Note
+	secrets  map[string]*anypb.Any // that were asked for by name, in stand-alone mode
 }
 
 // any decodes a into m, if it is of m's type.

@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 
+	"google.golang.org/protobuf/types/known/anypb"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 
 	"github.com/hauberk-mesh/hauberk/dataplane/tls"
@@ -20,6 +23,9 @@ const (
 )
 
 func (w *build) trust() error {
+	if w.deps.StandAlone {
+		return w.readSecrets()
+	}
 	for _, name := range sorted(w.in[TypeSecret]) {
 		if name != secretTrust {
 			return fmt.Errorf("secret %q: is not honoured, only %q: no other secret travels by this stream", name, secretTrust)
@@ -45,7 +51,7 @@ func (w *build) trust() error {
 
 func (w *build) readTrust(part *trustPart) error {
 	if part.message != nil {
-		bundles, err := w.readBundles(part)
+		bundles, err := w.readTrustBundles(part)
 		if err != nil {
 			return fmt.Errorf("secret %q: %w", secretTrust, err)
 		}
@@ -61,7 +67,41 @@ func (w *build) readTrust(part *trustPart) error {
 	return nil
 }
 
-func (w *build) readBundles(part *trustPart) ([]tls.Bundle, error) {
+// readSecrets reads all of stand-alone mode, certificates with keys and validation contexts: whoever names one finds it.
+func (w *build) readSecrets() error {
+	if len(w.in[TypeRevocations]) > 0 {
+		return errors.New("revocations are not honoured outside a mesh; a validation context has crl")
+	}
+	w.secrets = map[string]*tlsv3.Secret{}
+	for _, name := range sorted(w.in[TypeSecret]) {
+		m := &tlsv3.Secret{}
+		err := w.reader("secret", name).any(w.in[TypeSecret][name], "", m)
+		switch {
+		case err != nil:
+		case m.GetName() != name:
+			err = fmt.Errorf("name: is %q", m.GetName())
+		case m.GetTlsCertificate() == nil && m.GetValidationContext() == nil:
+			err = errors.New("holds neither tls_certificate nor validation_context")
+		}
+		if err != nil {
+			return fmt.Errorf("secret %q: %w", name, err)
+		}
+		w.secrets[name] = m
+	}
+	return nil
+}
+
+// holds tells whether secrets are those that a part was built from.
+func (w *build) holds(secrets map[string]*anypb.Any) bool {
+	for name, a := range secrets {
+		if !same(a, w.in[TypeSecret][name]) {
+			return false
+		}
+	}
+	return true
+}
+
+func (w *build) readTrustBundles(part *trustPart) ([]tls.Bundle, error) {
 	r := w.reader("secret", secretTrust)
 	m := &tlsv3.Secret{}
 	if err := r.any(part.message, "", m); err != nil {
@@ -70,11 +110,26 @@ func (w *build) readBundles(part *trustPart) ([]tls.Bundle, error) {
 	if m.GetName() != secretTrust {
 		return nil, fmt.Errorf("name: is %q", m.GetName())
 	}
+	if err := only(m, "", "name", "validation_context"); err != nil {
+		return nil, err
+	}
+	if err := only(m.GetValidationContext(), "validation_context", "custom_validator_config"); err != nil {
+		return nil, err
+	}
 	const path = "validation_context.custom_validator_config"
-	custom := m.GetValidationContext().GetCustomValidatorConfig()
-	if custom == nil {
+	if m.GetValidationContext().GetCustomValidatorConfig() == nil {
 		return nil, fmt.Errorf("%s: is not set", path)
 	}
+	return readBundles(r, m.GetValidationContext().GetCustomValidatorConfig(), path, func(d *corev3.DataSource) ([]byte, error) {
+		if d.GetFilename() != "" {
+			return nil, errors.New("filename: is not honoured in a mesh")
+		}
+		return readData(d)
+	})
+}
+
+// readBundles reads the one custom validator that there is, Envoy's for SPIFFE.
+func readBundles(r *reader, custom *corev3.TypedExtensionConfig, path string, read func(*corev3.DataSource) ([]byte, error)) ([]tls.Bundle, error) {
 	config := &tlsv3.SPIFFECertValidatorConfig{}
 	if err := r.any(custom.GetTypedConfig(), path+".typed_config", config); err != nil {
 		return nil, err
@@ -82,9 +137,9 @@ func (w *build) readBundles(part *trustPart) ([]tls.Bundle, error) {
 	var out []tls.Bundle
 	for i, d := range config.GetTrustDomains() {
 		where := fmt.Sprintf("%s.typed_config.trust_domains[%d]", path, i)
-		text := d.GetTrustBundle().GetInlineBytes()
-		if s := d.GetTrustBundle().GetInlineString(); s != "" {
-			text = []byte(s)
+		text, err := read(d.GetTrustBundle())
+		if err != nil {
+			return nil, fmt.Errorf("%s.trust_bundle: %w", where, err)
 		}
 		certificates, err := parsePEM(text)
 		if err != nil {

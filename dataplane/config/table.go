@@ -30,6 +30,8 @@ func table() map[string]row {
 	clusterFields(add)
 	tlsFields(add)
 	sharedFields(add)
+	bootstrapFields(add)
+	overloadFields(add)
 	return t
 }
 

@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"strings"
 
+	"google.golang.org/protobuf/proto"
+
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	proxyprotocolv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/proxy_protocol/v3"
 	rawbufferv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/raw_buffer/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 
@@ -13,7 +16,7 @@ import (
 	"github.com/hauberk-mesh/hauberk/dataplane/upstream"
 )
 
-// downstream reads the transport socket of a chain; nil is plaintext.
+// downstream reads the transport socket of a chain; nil is plaintext. alpn is offered where the message names none.
 func (w *build) downstream(r *reader, s *corev3.TransportSocket, path string, alpn []string) (*stdtls.Config, error) {
 	if s == nil {
 		return nil, nil
@@ -26,10 +29,21 @@ func (w *build) downstream(r *reader, s *corev3.TransportSocket, path string, al
 	if err := r.any(config, at, m); err != nil {
 		return nil, err
 	}
+	if names := m.GetCommonTlsContext().GetAlpnProtocols(); len(names) > 0 {
+		alpn = names
+	}
+	if w.deps.StandAlone {
+		c := &contextBuild{build: w, reader: r}
+		return c.downstream(m, at, alpn)
+	}
+	if err := only(m, at, "common_tls_context", "require_client_certificate",
+		"disable_stateless_session_resumption", "disable_stateful_session_resumption"); err != nil {
+		return nil, err
+	}
 	if !m.GetRequireClientCertificate().GetValue() {
 		return nil, fmt.Errorf("%s.require_client_certificate: must be true: without it nobody is who they say", at)
 	}
-	options, own, err := w.commonTLS(m.GetCommonTlsContext(), at+".common_tls_context", stdtls.VersionTLS13)
+	options, own, err := w.meshTLS(m.GetCommonTlsContext(), at+".common_tls_context", stdtls.VersionTLS13)
 	if err != nil {
 		return nil, err
 	}
@@ -41,20 +55,63 @@ func (w *build) downstream(r *reader, s *corev3.TransportSocket, path string, al
 	return tls.ServerConfig(w.deps.Identity, w.deps.Trust, options), nil
 }
 
-// upstream reads the transport socket of a cluster; nil is plaintext.
-func (w *build) upstream(r *reader, s *corev3.TransportSocket, path string, alpn []string) (*upstream.TLS, error) {
-	if s == nil {
-		return nil, nil
-	}
+// upstream reads the transport socket of a cluster into spec, whose protocol is known already.
+func (w *build) upstream(r *reader, s *corev3.TransportSocket, path string, spec *upstream.Spec) error {
 	config, at := s.GetTypedConfig(), path+".typed_config"
+	if s == nil {
+		return nil
+	}
 	if config.MessageIs((*rawbufferv3.RawBuffer)(nil)) {
-		return nil, r.any(config, at, &rawbufferv3.RawBuffer{})
+		return r.any(config, at, &rawbufferv3.RawBuffer{})
+	}
+	if config.MessageIs((*proxyprotocolv3.ProxyProtocolUpstreamTransport)(nil)) {
+		if spec.ProxyProtocol != 0 {
+			return fmt.Errorf("%s: a second PROXY header is not honoured", at)
+		}
+		m := &proxyprotocolv3.ProxyProtocolUpstreamTransport{}
+		if err := r.any(config, at, m); err != nil {
+			return err
+		}
+		spec.ProxyProtocol = 1
+		if m.GetConfig().GetVersion() == corev3.ProxyProtocolConfig_V2 {
+			spec.ProxyProtocol = 2
+		}
+		if m.GetTransportSocket() == nil {
+			return fmt.Errorf("%s.transport_socket: is not set", at)
+		}
+		return w.upstream(r, m.GetTransportSocket(), at+".transport_socket", spec)
 	}
 	m := &tlsv3.UpstreamTlsContext{}
-	if err := r.any(config, at, m); err != nil {
+	err := r.any(config, at, m)
+	if err != nil {
+		return err
+	}
+	if w.deps.StandAlone {
+		c := &contextBuild{build: w, reader: r}
+		spec.TLS, err = c.upstream(m, at, spec.Protocol)
+	} else {
+		spec.TLS, err = w.meshClient(m, at, spec.Protocol)
+	}
+	return err
+}
+
+// alpnOf is what is offered for HTTP where the message names nothing.
+func alpnOf(p upstream.Protocol) []string {
+	switch p {
+	case upstream.HTTP2:
+		return []string{"h2"}
+	case upstream.Negotiated:
+		return []string{"h2", "http/1.1"}
+	}
+	return []string{"http/1.1"}
+}
+
+// meshClient is mutual TLS towards one service of the mesh.
+func (w *build) meshClient(m *tlsv3.UpstreamTlsContext, at string, protocol upstream.Protocol) (*upstream.TLS, error) {
+	if err := only(m, at, "common_tls_context", "sni", "max_session_keys"); err != nil {
 		return nil, err
 	}
-	options, own, err := w.commonTLS(m.GetCommonTlsContext(), at+".common_tls_context", stdtls.VersionTLS12)
+	options, own, err := w.meshTLS(m.GetCommonTlsContext(), at+".common_tls_context", stdtls.VersionTLS12)
 	if err != nil {
 		return nil, err
 	}
@@ -62,10 +119,13 @@ func (w *build) upstream(r *reader, s *corev3.TransportSocket, path string, alpn
 	if err != nil {
 		return nil, err
 	}
-	options.ALPN = alpn
+	options.ALPN = m.GetCommonTlsContext().GetAlpnProtocols()
+	if len(options.ALPN) == 0 && protocol != upstream.Opaque {
+		options.ALPN = alpnOf(protocol)
+	}
 	return &upstream.TLS{
 		Config: tls.ClientConfigWith(w.deps.Identity, w.deps.Trust, ids, m.GetSni(), options),
-		Key:    fmt.Sprintf("%q %q %d-%d %q", ids, m.GetSni(), options.MinVersion, options.MaxVersion, alpn),
+		Key:    fmt.Sprintf("%q %q %+v", ids, m.GetSni(), options),
 		Epoch:  w.deps.Identity.Epoch,
 	}, nil
 }
@@ -82,6 +142,9 @@ func peerIDs(c *tlsv3.CertificateValidationContext, path string) ([]string, erro
 		if m.GetSanType() != tlsv3.SubjectAltNameMatcher_URI {
 			return nil, fmt.Errorf("%s[%d].san_type: %s is not honoured, only URI", path, i, m.GetSanType())
 		}
+		if err := only(m.GetMatcher(), fmt.Sprintf("%s[%d].matcher", path, i), "exact"); err != nil {
+			return nil, err
+		}
 		id := m.GetMatcher().GetExact()
 		if id == "" {
 			return nil, fmt.Errorf("%s[%d].matcher.exact: is empty", path, i)
@@ -94,22 +157,18 @@ func peerIDs(c *tlsv3.CertificateValidationContext, path string) ([]string, erro
 	return ids, nil
 }
 
-// commonTLS reads what both sides share. highest is the version where the message names no maximum.
-func (w *build) commonTLS(m *tlsv3.CommonTlsContext, path string, highest uint16) (tls.Options, *tlsv3.CertificateValidationContext, error) {
+// meshTLS reads what both sides share in a mesh: the proxy's own identity and the mesh's trust, and nothing else. highest is the
+// version where the message names no maximum.
+func (w *build) meshTLS(m *tlsv3.CommonTlsContext, path string, highest uint16) (tls.Options, *tlsv3.CertificateValidationContext, error) {
 	fail := func(err error) (tls.Options, *tlsv3.CertificateValidationContext, error) {
 		return tls.Options{}, nil, err
 	}
-	params, at := m.GetTlsParams(), path+".tls_params"
-	lowest, err := version(params.GetTlsMinimumProtocolVersion(), stdtls.VersionTLS12, at+".tls_minimum_protocol_version")
-	if err != nil {
+	if err := only(m, path, "tls_params", "tls_certificate_sds_secret_configs", "combined_validation_context", "alpn_protocols"); err != nil {
 		return fail(err)
 	}
-	highest, err = version(params.GetTlsMaximumProtocolVersion(), highest, at+".tls_maximum_protocol_version")
+	options, err := readTLSParameters(m.GetTlsParams(), path+".tls_params", highest)
 	if err != nil {
 		return fail(err)
-	}
-	if lowest > highest {
-		return fail(fmt.Errorf("%s: the minimum version is above the maximum", at))
 	}
 	certificates := m.GetTlsCertificateSdsSecretConfigs()
 	if len(certificates) != 1 {
@@ -128,19 +187,8 @@ func (w *build) commonTLS(m *tlsv3.CommonTlsContext, path string, highest uint16
 	if w.in[TypeSecret][secretTrust] == nil {
 		return fail(fmt.Errorf("%s.combined_validation_context: names the secret %q, which was not sent", path, secretTrust))
 	}
-	return tls.Options{MinVersion: lowest, MaxVersion: highest}, combined.GetDefaultValidationContext(), nil
-}
-
-func version(v tlsv3.TlsParameters_TlsProtocol, auto uint16, path string) (uint16, error) {
-	switch v {
-	case tlsv3.TlsParameters_TLS_AUTO:
-		return auto, nil
-	case tlsv3.TlsParameters_TLSv1_2:
-		return stdtls.VersionTLS12, nil
-	case tlsv3.TlsParameters_TLSv1_3:
-		return stdtls.VersionTLS13, nil
-	}
-	return 0, fmt.Errorf("%s: %s is not honoured: TLS below 1.2 is broken", path, v)
+	own := combined.GetDefaultValidationContext()
+	return options, own, only(own, path+".combined_validation_context.default_validation_context", "match_typed_subject_alt_names")
 }
 
 func sds(c *tlsv3.SdsSecretConfig, name, path string) error {
@@ -148,4 +196,18 @@ func sds(c *tlsv3.SdsSecretConfig, name, path string) error {
 		return fmt.Errorf("%s.name: %q is not honoured, only %q", path, c.GetName(), name)
 	}
 	return overADS(c.GetSdsConfig(), path+".sds_config")
+}
+
+// only refuses all fields of m but those that are named: in a mesh less is honoured than the table says.
+func only(m proto.Message, path string, fields ...string) error {
+	for _, f := range populated(m.ProtoReflect()) {
+		known := false
+		for _, name := range fields {
+			known = known || string(f.Name()) == name
+		}
+		if !known {
+			return fmt.Errorf("%s: is not honoured in a mesh", join(path, string(f.Name())))
+		}
+	}
+	return nil
 }

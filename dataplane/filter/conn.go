@@ -11,7 +11,7 @@ import (
 // The chain's tls.Config has verified the peer; here its name is only read.
 func NewConn(c net.Conn) *Conn {
 	f := &Conn{Local: AddrPort(c.LocalAddr()), Remote: AddrPort(c.RemoteAddr())}
-	if t, ok := c.(*tls.Conn); ok {
+	if t, ok := c.(interface{ ConnectionState() tls.ConnectionState }); ok {
 		cs := t.ConnectionState()
 		f.TLSVersion, f.SNI = cs.Version, cs.ServerName
 		f.PeerID = PeerID(&cs)

@@ -2,6 +2,7 @@ package http
 
 import (
 	"math/rand/v2"
+	"net/netip"
 
 	"github.com/hauberk-mesh/hauberk/dataplane/http/http1"
 	"github.com/hauberk-mesh/hauberk/dataplane/http/message"
@@ -14,6 +15,8 @@ const (
 	headerReason      = "x-hauberk-reason"
 	headerRequestID   = "x-request-id"
 	headerProto       = "x-forwarded-proto"
+
+	headerForwardedFor = "x-forwarded-for"
 )
 
 // stripOwn takes out all fields that begin with hauberk- or x-hauberk-.
@@ -43,15 +46,31 @@ func ours(name string) bool {
 // maxRequestID bounds an ID that is taken over from the caller.
 const maxRequestID = 128
 
-// requestID returns the request's ID, which is made here if the caller brought none, or nonsense.
-func requestID(h *message.Header) string {
+// requestID returns the request's ID. An outsider's own is kept if the chain says so, or if the chain is the mesh's, which
+// passes IDs on so that both sides of a hop can be joined; one that is nonsense is replaced.
+func (x *exchange) requestID(h *message.Header, outsider bool) string {
 	id := h.Get(headerRequestID)
-	if sane(id) {
+	if sane(id) && (!outsider || x.spec.PreserveRequestID) {
+		return id
+	}
+	if !x.spec.GenerateRequestID {
 		return id
 	}
 	id = newID()
 	h.Set(headerRequestID, id)
 	return id
+}
+
+// appendForwardedFor adds the caller's address to x-forwarded-for.
+func appendForwardedFor(h *message.Header, from netip.Addr) {
+	if !from.IsValid() {
+		return
+	}
+	text := from.String()
+	if before := h.Get(headerForwardedFor); before != "" {
+		text = before + "," + text
+	}
+	h.Set(headerForwardedFor, text)
 }
 
 func sane(id string) bool {

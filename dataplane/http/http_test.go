@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/hauberk-mesh/hauberk/dataplane/http/http1"
 	"github.com/hauberk-mesh/hauberk/dataplane/http/message"
 	"github.com/hauberk-mesh/hauberk/internal/leak"
 )
@@ -16,7 +17,8 @@ func TestRequestID(t *testing.T) {
 		kept  bool
 	}{{"abc-1", true}, {strings.Repeat("x", 128), true}, {strings.Repeat("x", 129), false}, {"a b", false}, {"", false}, {"\xff", false}} {
 		h := message.Header{Fields: []message.Field{{Name: "X-Request-ID", Value: tc.given}}}
-		id := requestID(&h)
+		x := &exchange{spec: &Spec{GenerateRequestID: true, PreserveRequestID: true}}
+		id := x.requestID(&h, true)
 		if (id == tc.given) != tc.kept || h.Get("x-request-id") != id || len(h.Fields) != 1 || !sane(id) {
 			t.Errorf("%q: %q", tc.given, id)
 		}
@@ -50,7 +52,7 @@ func TestStripOwn(t *testing.T) {
 func TestReasons(t *testing.T) {
 	sentences := map[string]string{}
 	for _, r := range Reasons() {
-		if r.Code == "" || r.Status < 400 || r.Details == "" || r.Sentence == "" || statusText(r.Status) == "" {
+		if r.Code == "" || r.Status < 400 || r.Details == "" || r.Sentence == "" || http1.StatusText(r.Status) == "" {
 			t.Errorf("%+v", r)
 		}
 		if known(r.Code) != r.Code {
@@ -59,7 +61,8 @@ func TestReasons(t *testing.T) {
 		sentences[r.Code] = r.Sentence
 	}
 	for _, code := range []string{"permission_denied", "no_route", "no_healthy_endpoint", "connect_failed", "upstream_reset", "request_timeout",
-		"stream_idle_timeout", "request_headers_timeout", "bad_request", "headers_too_large", "path_refused", "draining", "app_unreachable", "peer_expired"} {
+		"stream_idle_timeout", "request_headers_timeout", "bad_request", "headers_too_large", "path_refused", "draining", "app_unreachable", "peer_expired",
+		"no_cluster", "upstream_overflow", "overloaded", "upgrade_refused"} {
 		if sentences[code] == "" {
 			t.Errorf("no reason %s", code)
 		}

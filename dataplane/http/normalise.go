@@ -8,7 +8,8 @@ import (
 // Paths are normalised once, before routing and permission, and what was decided on is what is forwarded (DESIGN section 5).
 // Whatever the application's own idea of a path is, it must not find in it a segment that the permission did not see. So
 // what two readers could read differently is refused: NUL, an encoded slash or backslash, a malformed escape, a backslash
-// (WHATWG URLs take it for a slash), and "..", encoded or not, that climbs above the root.
+// (WHATWG URLs take it for a slash), "..", encoded or not, that climbs above the root, and an ASCII character in an overlong
+// form of UTF-8.
 
 // Refusals of a path.
 var (
@@ -19,11 +20,12 @@ var (
 	errRelative  = errors.New("path does not begin with a slash")
 	errRoot      = errors.New("path climbs above the root")
 	errParameter = errors.New("dot segment with parameters in path")
+	errOverlong  = errors.New("overlong UTF-8 in path")
 )
 
 // Normalise applies what a chain asks for: normalize decodes unreserved escapes, writes the hex digits of the others in
 // upper case and removes dot segments (RFC 3986 section 6.2.2); merge makes one slash of several; slashes says what becomes
-// of %2F and %5C. A path that needs nothing is returned as it is, without allocation. It is idempotent.
+// of %2F and %5C; one that is unescaped counts as a slash from then on. A path that needs nothing is returned as it is, without allocation. It is idempotent.
 func Normalise(path string, normalize, merge bool, slashes EscapedSlashes) (string, error) {
 	if path == "*" {
 		return path, nil
@@ -34,6 +36,9 @@ func Normalise(path string, normalize, merge bool, slashes EscapedSlashes) (stri
 	clean, err := check(path, normalize, merge, slashes)
 	if err != nil || clean {
 		return path, err
+	}
+	if slashes == UnescapeAndForward || slashes == UnescapeAndRedirect {
+		path = unescapeSlashes(path)
 	}
 	if normalize {
 		path = unescape(path)
@@ -58,9 +63,11 @@ func check(path string, normalize, merge bool, slashes EscapedSlashes) (clean bo
 			return false, errNUL
 		case c == '\\' && normalize:
 			return false, errBackslash
+		case c >= 0xc0 && normalize && overlong(path[i:]):
+			return false, errOverlong
 		case c == '%':
 			if i+2 >= len(path) || unhex(path[i+1]) < 0 || unhex(path[i+2]) < 0 {
-				if normalize || slashes == RejectEscapedSlashes {
+				if normalize || slashes != KeepEscapedSlashes {
 					return false, errEscape
 				}
 				continue
@@ -69,8 +76,17 @@ func check(path string, normalize, merge bool, slashes EscapedSlashes) (clean bo
 			if b == 0 {
 				return false, errNUL
 			}
-			if (b == '/' || b == '\\') && slashes == RejectEscapedSlashes {
-				return false, errSlash
+			if b >= 0xc0 && normalize && overlong(path[i:]) {
+				return false, errOverlong
+			}
+			if b == '/' || b == '\\' {
+				switch {
+				case slashes == RejectEscapedSlashes:
+					return false, errSlash
+				case slashes != KeepEscapedSlashes && b == '\\' && normalize:
+					return false, errBackslash
+				}
+				clean = clean && slashes == KeepEscapedSlashes
 			}
 			if unreserved(b) || path[i+1] >= 'a' || path[i+2] >= 'a' {
 				clean = clean && !normalize
@@ -85,6 +101,30 @@ func check(path string, normalize, merge bool, slashes EscapedSlashes) (clean bo
 		}
 	}
 	return clean, nil
+}
+
+// overlong tells whether s begins with a character that is written in more bytes than it needs, escaped or not. UTF-8 forbids
+// that, and careless decoders read "%C0%AF" as a slash.
+func overlong(s string) bool {
+	first, n := octet(s)
+	second, m := octet(s[n:])
+	if m == 0 || second&0xc0 != 0x80 {
+		return false // no UTF-8 at all: perhaps Latin-1
+	}
+	return first == 0xc0 || first == 0xc1 || first == 0xe0 && second < 0xa0 || first == 0xf0 && second < 0x90 || first >= 0xf8
+}
+
+// octet is the first byte that s stands for, and how long it is written; 0: there is none.
+func octet(s string) (b byte, n int) {
+	switch {
+	case s == "":
+		return 0, 0
+	case s[0] != '%':
+		return s[0], 1
+	case len(s) < 3 || unhex(s[1]) < 0 || unhex(s[2]) < 0:
+		return 0, 0
+	}
+	return byte(unhex(s[1])<<4 | unhex(s[2])), 3
 }
 
 // unescape decodes what needs no escape and writes the rest in upper case. Escapes were checked.
@@ -107,6 +147,24 @@ func unescape(path string) string {
 		}
 	}
 	return string(out)
+}
+
+// EscapedSlash tells whether a path has a slash or a backslash that is escaped.
+func EscapedSlash(path string) bool {
+	for i := 0; i+2 < len(path); i++ {
+		if c := path[i+1]; path[i] == '%' && (c == '2' && path[i+2]|0x20 == 'f' || c == '5' && path[i+2]|0x20 == 'c') {
+			return true
+		}
+	}
+	return false
+}
+
+// unescapeSlashes decodes %2F and %5C and nothing else, once: %252F stays what it is.
+func unescapeSlashes(path string) string {
+	if !EscapedSlash(path) {
+		return path
+	}
+	return strings.NewReplacer("%2F", "/", "%2f", "/", "%5C", `\`, "%5c", `\`).Replace(path)
 }
 
 func mergeSlashes(path string) string {
@@ -144,8 +202,10 @@ func removeDots(path string) (string, error) {
 			}
 			out = out[:cut]
 		default:
-			// Servers that cut parameters off before they resolve segments read "/..;x" as "..".
-			if strings.HasPrefix(segment, "/.;") || strings.HasPrefix(segment, "/..;") {
+			// Servers that cut parameters off before they resolve segments read "/..;x" as "..", and "/..%3Bx" if they decode
+			// even before.
+			after := strings.TrimPrefix(strings.TrimPrefix(segment, "/."), ".")
+			if strings.HasPrefix(after, ";") || strings.HasPrefix(after, "%3B") {
 				return "", errParameter
 			}
 			out = append(out, segment...)

@@ -65,6 +65,14 @@ func TestNormaliseAsAsked(t *testing.T) {
 		{"/a//b/../%61", false, true, KeepEscapedSlashes, "/a/b/../%61"},
 		{"/a//b/../%61", true, false, KeepEscapedSlashes, "/a//a"},
 		{"/a%2fb", true, true, KeepEscapedSlashes, "/a%2Fb"},
+		{"/a%2fb%2Fc", true, true, UnescapeAndForward, "/a/b/c"},
+		{"/a%2f..%2fb", true, true, UnescapeAndForward, "/b"},
+		{"/a%2f%2e%2E%2fb", true, true, UnescapeAndRedirect, "/b"},
+		{"/a/%2fb", true, true, UnescapeAndForward, "/a/b"},
+		{"/a/%2fb", false, false, UnescapeAndForward, "/a//b"},
+		{"/a%5Cb", false, false, UnescapeAndForward, `/a\b`},
+		{"/a%252Fb", true, true, UnescapeAndForward, "/a%252Fb"},
+		{"/a%25%32%46b", true, true, UnescapeAndForward, "/a%252Fb"},
 	} {
 		if got, err := Normalise(tc.in, tc.normalize, tc.merge, tc.slashes); got != tc.want || err != nil {
 			t.Errorf("%q: %q %v, want %q", tc.in, got, err, tc.want)
@@ -76,6 +84,20 @@ func TestNormaliseAsAsked(t *testing.T) {
 }
 
 // FuzzNormalise: what comes out is normal, and stays so.
+// TestUnescapeRefuses what two readers could read differently even then.
+func TestUnescapeRefuses(t *testing.T) {
+	for in, want := range map[string]error{
+		"/a%5Cb": errBackslash, "/%2f..": errRoot, "/a%2f..%2f..%2fb": errRoot, "/a%2f..;%2fb": errParameter, "/a%": errEscape, "/a%00%2f": errNUL,
+	} {
+		if got, err := Normalise(in, true, true, UnescapeAndForward); err != want {
+			t.Errorf("%s: %q, %v, want %v", in, got, err, want)
+		}
+	}
+	if EscapedSlash("/a%2") || EscapedSlash("/a/b") || !EscapedSlash("/%5c") || !EscapedSlash("%2F") || EscapedSlash("/%252F") {
+		t.Error("EscapedSlash")
+	}
+}
+
 func FuzzNormalise(f *testing.F) {
 	for _, s := range []string{"/", "/a/../b", "/%61//%2e%2e/x", "/a/.%2e/..;/", "/%25%32%65", "/./", "/a/..b/.c/"} {
 		f.Add(s)

@@ -25,26 +25,34 @@ var (
 	reasonUpstreamReset = Reason{"upstream_reset", 503, "UC", "upstream_reset_before_response_started{connection_termination}",
 		"the service closed the connection before it answered", false}
 	reasonProtocol = Reason{"upstream_protocol_error", 502, "UPE", "upstream_reset_before_response_started{protocol_error}",
-		"the service sent something that is not HTTP/1.1", false}
+		"the service sent something that is not HTTP", false}
 	reasonTimeout = Reason{"request_timeout", 504, "UT", "response_timeout", "the service did not answer in time", false}
 	reasonMaxTime = Reason{"request_timeout", 504, "DT", "max_duration_timeout", "the request took longer than a stream may last", false}
 	reasonIdle    = Reason{"stream_idle_timeout", 504, "SI", "stream_idle_timeout", "nothing moved on the request for too long", false}
 	reasonIdleIn  = Reason{"stream_idle_timeout", 408, "SI", "stream_idle_timeout", "nothing moved on the request for too long", false}
 	reasonHeaders = Reason{"request_headers_timeout", 408, "", "request_header_timeout", "the request's head did not arrive in time", false}
-	reasonBad     = Reason{"bad_request", 400, "DPE", "http1.codec_error", "the request is not valid HTTP/1.1", false}
+	reasonBad     = Reason{"bad_request", 400, "DPE", "http1.codec_error", "the request is not valid HTTP", false}
 	reasonTooBig  = Reason{"headers_too_large", 431, "DPE", "http1.headers_too_large", "the request's head is too large", false}
 	reasonPath    = Reason{"path_refused", 400, "DPE", "path_normalization_failed", "the path can be read in more than one way", false}
 	reasonDrain   = Reason{"draining", 503, "", "draining", "this proxy is shutting down", true}
 	reasonApp     = Reason{"app_unreachable", 503, "UF", "upstream_reset_before_response_started{connection_failure}",
 		"the application behind this proxy does not answer", true}
-	reasonExpired = Reason{"peer_expired", 503, "", "peer_certificate_expired", "the certificate of this connection has expired", true}
+	reasonNoCluster = Reason{"no_cluster", 503, "NC", "cluster_not_found", "the route leads to no cluster that exists", false}
+	reasonOverflow  = Reason{"upstream_overflow", 503, "UO", "upstream_reset_before_response_started{overflow}",
+		"the service has as much in hand as its circuit breakers let it", true}
+	reasonOverload   = Reason{"overloaded", 503, "OM", "overload", "this proxy is short of memory", true}
+	reasonUnderscore = Reason{"bad_request", 400, "DPE", "http.unexpected_underscore", "a header field has an underscore in its name", false}
+	reasonArrival    = Reason{"request_timeout", 408, "", "request_overall_timeout", "the request did not arrive in time", false}
+	reasonUpgrade    = Reason{"upgrade_refused", 403, "", "upgrade_failed", "this protocol may not be changed to", false}
+	reasonExpired    = Reason{"peer_expired", 503, "", "peer_certificate_expired", "the certificate of this connection has expired", true}
 )
 
 // table is all of them.
-func table() [17]*Reason {
+func table() [23]*Reason {
 	return [...]*Reason{&reasonPermission, &reasonNoRoute, &reasonNoEndpoint, &reasonConnect, &reasonUpstreamReset, &reasonProtocol,
 		&reasonTimeout, &reasonMaxTime, &reasonIdle, &reasonIdleIn, &reasonHeaders, &reasonBad, &reasonTooBig, &reasonPath,
-		&reasonDrain, &reasonApp, &reasonExpired}
+		&reasonDrain, &reasonApp, &reasonExpired, &reasonNoCluster, &reasonOverflow, &reasonOverload, &reasonUpgrade,
+		&reasonUnderscore, &reasonArrival}
 }
 
 // Reasons is the table of all reasons, sorted by code; a code that answers with more than one status is there more than once.
@@ -71,39 +79,6 @@ func find(code string) *Reason {
 func known(code string) string {
 	if r := find(code); r != nil {
 		return r.Code
-	}
-	return ""
-}
-
-// statusText is the reason phrase of the statuses that the mesh itself answers with.
-func statusText(status int) string {
-	switch status {
-	case 200:
-		return "OK"
-	case 400:
-		return "Bad Request"
-	case 403:
-		return "Forbidden"
-	case 404:
-		return "Not Found"
-	case 408:
-		return "Request Timeout"
-	case 429:
-		return "Too Many Requests"
-	case 431:
-		return "Request Header Fields Too Large"
-	case 500:
-		return "Internal Server Error"
-	case 501:
-		return "Not Implemented"
-	case 502:
-		return "Bad Gateway"
-	case 503:
-		return "Service Unavailable"
-	case 504:
-		return "Gateway Timeout"
-	case 505:
-		return "HTTP Version Not Supported"
 	}
 	return ""
 }

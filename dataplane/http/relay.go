@@ -4,158 +4,196 @@ import (
 	"io"
 	"time"
 
-	"github.com/hauberk-mesh/hauberk/dataplane/http/http1"
-	"github.com/hauberk-mesh/hauberk/internal/buffers"
+	"github.com/hauberk-mesh/hauberk/dataplane/http/message"
 )
 
-// passInterim sends a 1xx on, to clients that know them (RFC 9110 section 15.2).
-func (s *server) passInterim() bool {
-	stripOwn(&s.resp.Header)
-	if s.minor() == 0 {
-		return true
-	}
-	s.interim = true
-	out := http1.AppendResponse(buffers.GetSmall()[:0], &s.resp, true, 1)
-	defer func() { buffers.Put(out) }()
-	if s.write(out) != nil {
-		s.cause = reasonGone
+// passInterim sends a 1xx on.
+func (x *exchange) passInterim() bool {
+	stripOwn(&x.resp.Header)
+	x.interim = true
+	x.armWrite()
+	if x.down.Respond(&x.resp, false) != nil || x.down.Flush() != nil {
+		x.cause = reasonGone
 		return false
 	}
 	return true
 }
 
-// relay sends the response's head and body to the client.
-func (s *server) relay() {
-	s.rec.Status, s.rec.Details = s.resp.Status, "via_upstream"
-	if s.resp.Status == 101 {
-		s.upgrade()
+// relay sends the response's head and content to the client.
+func (x *exchange) relay() {
+	x.rec.Status, x.rec.Details = x.resp.Status, "via_upstream"
+	if x.resp.Status == 101 || x.req.Method == "CONNECT" && x.resp.Status < 300 {
+		x.upgrade()
 		return
 	}
-	s.reply.Reset(s.up.R, s.resp.Body)
-	upstreamClose := s.resp.Close
-	kind := s.outKind()
-	if !s.uploaded() { // an early answer: what the client still sends nobody reads
-		s.keep, s.linger = false, true
+	x.route.RewriteResponse(&x.resp, x.req, x.Info)
+	if x.spec.RequestIDInResponse {
+		x.resp.Header.Set(headerRequestID, x.rec.RequestID)
 	}
-	s.keep = s.keep && !s.ending()
-
-	out := http1.AppendResponse(buffers.GetSmall()[:0], &s.resp, s.keep, s.minor())
-	out = http1.AppendAvailable(out, &s.reply, kind)
-	done := s.reply.Done()
-	if done {
-		// Before the client is answered: its next request shall find this connection.
-		s.finishUpstream(!upstreamClose)
+	x.noteGRPC(&x.resp.Header)
+	x.armWrite()
+	end := x.up.Done() && len(x.up.Trailer().Fields) == 0
+	err := x.down.Respond(&x.resp, end)
+	if err == nil && !end {
+		err = x.relayAvailable()
 	}
-	err := s.write(out)
-	buffers.Put(out)
+	done := x.up.Done() && x.up.Err() == nil
+	if done && err == nil {
+		trailer := x.up.Trailer()
+		x.noteGRPC(trailer)
+		if len(trailer.Fields) == 0 {
+			// Before the client is answered: its next request shall find this connection.
+			x.finishUpstream(true)
+			trailer = nil
+		}
+		if end {
+			err = x.down.Flush()
+		} else {
+			err = x.down.End(trailer)
+		}
+	} else if err == nil {
+		err = x.down.Flush()
+	}
 	switch {
 	case err != nil:
-		s.slow(err)
+		x.slow(err)
 	case !done:
-		s.relayBody(kind)
+		x.relayContent()
 	}
-	s.rec.BytesOut = s.reply.Count()
-	if s.up != nil {
-		s.finishUpstream(err == nil && !s.abort && s.reply.Done() && !upstreamClose)
-	}
+	x.rec.BytesOut = x.relayed
+	x.finishUpstream(err == nil && x.up.IsOpen() && x.up.Done())
 }
 
-// outKind is how the body leaves. The head is changed accordingly.
-func (s *server) outKind() http1.Kind {
-	b := &s.resp.Body
-	if b.Kind == http1.Chunked || b.Kind == http1.UntilClose {
-		// A body whose end is the connection's can not be told from a broken one; chunks can, where the client knows them.
-		b.Kind = http1.Chunked
-		if s.minor() == 0 {
-			b.Kind = http1.UntilClose
-			s.keep = false
+// relayAvailable sends on what is here already, to leave with the head.
+func (x *exchange) relayAvailable() error {
+	for n := x.up.Available(); n > 0; n = x.up.Available() {
+		if err := x.down.Write(x.up.Take(n)); err != nil {
+			return err
 		}
+		x.relayed += int64(n)
 	}
-	return b.Kind
+	return nil
 }
 
-// relayBody copies the rest of the body, piece by piece as it comes, and no faster than the client takes it.
-func (s *server) relayBody(kind http1.Kind) {
-	buf := buffers.GetLarge()
-	defer buffers.Put(buf)
+// heavy is how much content of one message may share its connection with others'.
+const heavy = 1 << 20
+
+// relayContent copies the rest of the content, piece by piece as it comes, and no faster than the client takes it.
+func (x *exchange) relayContent() {
 	for {
-		s.armRead()
-		piece, _, err := http1.ReadPiece(buf, &s.reply, kind)
+		x.armRead()
+		err := x.up.Await()
 		if err != nil && timeout(err) {
-			s.watch.readArmed = time.Time{}
-			if reason := s.overdue(); reason != nil {
-				s.cut(reason.Flag, reason.Details, reason.Code)
+			x.watch.readArmed = time.Time{}
+			if reason := x.overdue(); reason != nil {
+				x.end(reason)
 				return
 			}
 			continue
 		}
-		if err != nil && err != io.EOF {
-			s.cut("UC", "upstream_reset_after_response_started{connection_termination}", reasonUpstreamReset.Code)
-			s.rec.TransportFailure = err.Error()
+		if err != nil {
+			x.cut("UC", "upstream_reset_after_response_started{connection_termination}", reasonUpstreamReset.Code)
+			x.rec.TransportFailure = err.Error()
 			return
 		}
-		last := err == io.EOF
-		if !last && kind == http1.Chunked && s.reply.Done() {
-			piece = http1.AppendLastChunk(piece, &s.reply.Trailer)
-			last = true
+		x.armWrite()
+		n, upErr, err := pass(x.down, &x.up)
+		if x.relayed += int64(n); x.relayed > heavy {
+			x.up.Heavy()
 		}
-		s.watch.moved(time.Now())
-		if len(piece) > 0 {
-			if err := s.write(piece); err != nil {
-				s.slow(err)
-				return
+		switch {
+		case err != nil:
+			x.slow(err)
+			return
+		case upErr != nil && !timeout(upErr):
+			continue // Await says it again
+		case x.up.Done():
+			x.noteGRPC(x.up.Trailer())
+			if err := x.down.End(x.up.Trailer()); err != nil {
+				x.slow(err)
 			}
+			return
 		}
-		if last || s.reply.Done() {
+		if err := x.down.Flush(); err != nil {
+			x.slow(err)
 			return
 		}
 	}
+}
+
+// pass moves what src has, or what one read of it yields, into dst. The end of src is no error; errors of both sides are kept
+// apart.
+func pass(dst message.Outlet, src message.Content) (n int, srcErr, dstErr error) {
+	if avail := src.Available(); avail > 0 {
+		return avail, nil, dst.Write(src.Take(avail))
+	}
+	if src.Done() || src.Err() != nil {
+		return 0, nil, nil
+	}
+	room, err := dst.Room()
+	if err != nil {
+		return 0, nil, err
+	}
+	n, srcErr = src.Read(room)
+	if srcErr == io.EOF {
+		srcErr = nil
+	}
+	return n, srcErr, dst.Send(n)
 }
 
 // slow ends a response that could not be written: the client is gone, or has taken nothing for too long.
-func (s *server) slow(err error) {
+func (x *exchange) slow(err error) {
 	if timeout(err) {
-		if reason := s.overdue(); reason != nil && reason != reasonGone {
-			s.cut(reason.Flag, reason.Details, reason.Code)
-			return
+		reason := x.overdue()
+		if reason == nil || reason == reasonGone {
+			reason = &reasonIdle
 		}
-		s.cut(reasonIdle.Flag, reasonIdle.Details, reasonIdle.Code)
+		x.end(reason)
 		return
 	}
-	s.disconnected()
+	x.disconnected()
+}
+
+// end cuts a response that has begun, for a reason.
+func (x *exchange) end(reason *Reason) {
+	if reason == reasonDenied {
+		v := x.denied
+		x.cut(v.Flags, v.Details, v.Reason)
+		x.rec.Policy, x.rec.Rule = v.Policy, v.Rule
+		return
+	}
+	x.cut(reason.Flag, reason.Details, reason.Code)
 }
 
 // cut ends a response that has begun. Only a reset tells the client that it is not whole.
-func (s *server) cut(flag, details, reason string) {
-	s.rec.Flags, s.rec.Details, s.rec.Reason = flag, details, reason
-	s.keep, s.linger, s.abort = false, false, true
+func (x *exchange) cut(flag, details, reason string) {
+	x.rec.Flags, x.rec.Details, x.rec.Reason = flag, details, reason
+	x.down.Abort()
 }
 
-// finishUpstream gives the upstream connection back, or closes it if its last message is not complete in both directions.
-func (s *server) finishUpstream(reusable bool) {
-	reusable = reusable && (s.whole || s.upload.running && s.uploadEnded())
-	up := s.up
-	if !reusable {
-		s.stopUpload()
-		s.dropUpstream()
+// finishUpstream gives the upstream exchange back; its connection is lost if the messages are not complete in both directions.
+func (x *exchange) finishUpstream(complete bool) {
+	if !x.up.IsOpen() {
 		return
 	}
-	s.up = nil
-	s.route.Cluster.Keep(up)
+	if complete = complete && (x.whole || x.upload.running && x.uploadEnded()); !complete {
+		x.stopUpload()
+	}
+	x.closeUpstream(complete)
 }
 
-// uploadEnded waits for an upload that has read its whole body to have written it as well; one that has not is still at
+// uploadEnded waits for an upload that has read its whole content to have written it as well; one that has not is still at
 // work, and its connection is lost.
-func (s *server) uploadEnded() bool {
-	u := &s.upload
+func (x *exchange) uploadEnded() bool {
+	u := &x.upload
 	if !u.read.Load() {
 		return false
 	}
 	// The server has answered completely: it has most likely taken all, and if it does not, the write must end.
-	_ = s.up.SetWriteDeadline(time.Now().Add(tick))
+	_ = x.up.SetWriteDeadline(time.Now().Add(tick))
 	u.wait()
 	if u.err == nil {
-		_ = s.up.SetWriteDeadline(time.Time{})
+		_ = x.up.SetWriteDeadline(time.Time{})
 	}
 	return u.err == nil
 }

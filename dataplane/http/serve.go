@@ -1,108 +1,159 @@
-// Package http serves HTTP on a downstream connection: it is the spine that a request goes along.
+// Package http serves HTTP on a downstream connection: it is the spine that a request goes along, in whatever version.
 //
 // # The path of a request
 //
-//  1. listener accepts, sniffs, chooses a chain and shakes hands; Serve (conn.go) waits for the first byte.
-//  2. http1.Reader reads the head; hop-by-hop fields end there.
+//  1. listener accepts, sniffs, chooses a chain and shakes hands; Serve (conn.go) finds out the version.
+//  2. http1.go reads one head after the other (http1.Server), http2.go is given streams side by side (http2.Server). Both
+//     make an exchange of it (exchange.go): hop-by-hop fields have ended there.
 //  3. serve (this file) loads the chain once, normalises the path once (normalise.go), matches the route and asks the filters.
-//  4. forward (exchange.go) drives resilience.Run: each attempt picks an endpoint (upstream/lb), gets a connection from its
-//     pool and sends head and body (upload.go).
-//  5. relay (relay.go) sends the response's head and copies its body as it comes; upgrade.go takes over after a 101.
+//  4. forward (forward.go) drives resilience.Run: each attempt picks an endpoint (upstream/lb), opens an exchange with it
+//     (upstream.Stream) and sends head and content (upload.go).
+//  5. relay (relay.go) sends the response's head and copies its content as it comes; upgrade.go takes over after a 101.
 //  6. whatever the mesh answers by itself goes through answer (answer.go), with a Reason (reason.go).
 //  7. record (record.go) hands what is known to telemetry.
 //
-// Waiting is bounded in one place, watch.go. The package knows no wire format (http1), makes no connection (upstream) and
-// decides nothing that a filter could decide.
+// Waiting is bounded in one place, watch.go; open exchanges are judged again after a change of configuration in judge.go. The
+// package knows no wire format (http1, http2), makes no connection (upstream) and decides nothing that a filter could decide.
 package http
 
 import (
-	"time"
-
 	"github.com/hauberk-mesh/hauberk/dataplane/filter"
 	"github.com/hauberk-mesh/hauberk/dataplane/telemetry"
 )
 
-// serve reads one request and answers it. It returns whether the connection may carry another one.
-func (s *server) serve() (keep bool) {
-	s.reset(time.Now())
-	if reason, err := s.readHead(); err != nil {
-		return s.unreadable(reason, err)
-	}
-	spec, gone := s.Chain()
+// serve answers one request whose head was read.
+func (x *exchange) serve() {
+	spec, gone := x.Chain()
 	if spec == nil && !gone {
-		return false
+		x.down.Abort()
+		return
 	}
 	if spec != nil {
-		s.spec = spec
+		x.spec = spec
 	}
-	s.body.Reset(s.r, s.req.Body)
-	s.edge()
-	s.describe()
+	clean := x.spec.Intake(x.req, x.Info)
+	x.edge()
+	x.describe()
 
-	switch refusal := s.admit(gone); {
+	switch refusal := x.admit(gone); {
 	case refusal != nil:
-		s.refuse(refusal)
-	case !s.normalise():
-		s.refuse(&reasonPath)
+		x.refuse(refusal)
+	case !clean:
+		x.refuse(&reasonUnderscore)
+	case !x.normalise():
+		x.refuse(&reasonPath)
+	case x.redirected:
+		x.redirect()
 	default:
-		s.route = s.spec.Routes.Match(s.req.Path)
-		judged := filter.RunHTTP(s.spec.Filters, s.Info, &s.req.Request)
-		s.note(judged)
+		x.route = x.spec.Routes.Match(x.req)
+		judged := filter.RunHTTP(x.spec.Filters, x.Info, x.req)
+		x.note(judged)
 		switch final := judged.Final; {
 		case final != nil && final.Answer:
-			s.verdict(final)
-			return s.keep // a question about health is no traffic: telemetry does not count it
+			x.verdict(final)
+			return // a question about health is no traffic: telemetry does not count it
 		case final != nil:
-			s.verdict(final)
-		case s.route == nil:
-			s.refuse(&reasonNoRoute)
+			x.verdict(final)
+		case x.route == nil:
+			x.refuse(&reasonNoRoute)
 		default:
-			s.forward()
+			x.act()
 		}
 	}
-	s.record()
-	return s.keep
+	x.record()
 }
 
-// admit tells why no request may be served on this connection at all, whatever it asks for.
-func (s *server) admit(gone bool) *Reason {
+// act does what the route says.
+func (x *exchange) act() {
+	if local := x.route.Local(x.req, x.Info); local != nil {
+		if local.Refused {
+			x.rec.Details = local.Details
+			x.refuse(&reasonPath)
+			return
+		}
+		x.local(local)
+		return
+	}
+	if refusal := x.mayChange(); refusal != nil {
+		x.refuse(refusal)
+		return
+	}
+	if x.cluster = x.route.Choose(); x.cluster == nil {
+		x.refuse(&reasonNoCluster)
+		return
+	}
+	if !x.cluster.AcquireRequest() {
+		x.refuse(&reasonOverflow)
+		return
+	}
+	defer x.cluster.ReleaseRequest()
+	x.remember()
+	x.watch.maxStream = x.route.Limit(x.req)
+	x.route.Rewrite(x.req, x.Info)
+	x.offerKey()
+	x.forward()
+}
+
+// admit tells why no request may be served at all, whatever it asks for.
+func (x *exchange) admit(gone bool) *Reason {
 	if gone {
-		s.keep = false
+		x.final = true
 		return &reasonDrain
 	}
 	// The peer proved its identity when it connected; the proof ends with its leaf. Its proxy dials anew.
-	if s.spec.Direction == telemetry.Inbound && !s.Info.PeerExpires.IsZero() && s.rec.Start.After(s.Info.PeerExpires) {
-		s.keep = false
+	if x.spec.Direction == telemetry.Inbound && !x.Info.PeerExpires.IsZero() && x.rec.Start.After(x.Info.PeerExpires) {
+		x.final = true
 		return &reasonExpired
+	}
+	if x.spec.OverloadShed != nil && x.spec.OverloadShed() {
+		return &reasonOverload
+	}
+	return nil
+}
+
+// mayChange tells why a request may not change the protocol, if it wants to.
+func (x *exchange) mayChange() *Reason {
+	switch {
+	case x.req.Upgrade != "" && !x.route.WebSocket.Or(x.spec.Upgrades.WebSocket),
+		x.req.Method == "CONNECT" && !x.route.Connect.Or(x.spec.Upgrades.Connect):
+		return &reasonUpgrade
 	}
 	return nil
 }
 
 // normalise makes the path the one on which everything is decided.
-func (s *server) normalise() bool {
-	path, err := Normalise(s.req.Path, s.spec.NormalizePath, s.spec.MergeSlashes, s.spec.EscapedSlashes)
+func (x *exchange) normalise() bool {
+	if x.req.Method == "CONNECT" { // it has none
+		return true
+	}
+	x.redirected = x.spec.EscapedSlashes == UnescapeAndRedirect && EscapedSlash(x.req.Path)
+	path, err := Normalise(x.req.Path, x.spec.NormalizePath, x.spec.MergeSlashes, x.spec.EscapedSlashes)
 	if err != nil {
-		s.rec.Details = "path_normalization_failed{" + err.Error() + "}"
+		x.rec.Details = "path_normalization_failed{" + err.Error() + "}"
 		return false
 	}
-	if path != s.req.Path {
-		s.rec.OriginalPath = s.req.Original
-		s.req.Path = path
+	if path != x.req.Path {
+		x.rec.OriginalPath = x.req.Original
+		x.req.Path = path
 	}
-	s.rec.Path = s.fullPath()
+	x.rec.Path = x.fullPath()
 	return true
 }
 
 // edge takes out what only a proven proxy of the mesh may say, and gives the request what it must have.
-func (s *server) edge() {
-	h := &s.req.Header
-	if s.spec.Direction == telemetry.Outbound || s.Info.PeerID == "" {
+func (x *exchange) edge() {
+	h := &x.req.Header
+	outsider := x.spec.Direction == telemetry.Outbound || x.Info.PeerID == ""
+	if outsider {
 		stripOwn(h)
 	}
-	s.rec.RequestID = requestID(h)
+	x.rec.RequestID = x.requestID(h, outsider)
+	if x.spec.AppendForwardedFor {
+		appendForwardedFor(h, x.Info.Remote.Addr())
+	}
 	if !h.Has(headerProto) {
 		proto := "http"
-		if s.Info.TLSVersion != 0 {
+		if x.Info.TLSVersion != 0 {
 			proto = "https"
 		}
 		h.Add(headerProto, proto)

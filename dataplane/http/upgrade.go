@@ -2,72 +2,92 @@ package http
 
 import (
 	"errors"
+	"net"
 	"time"
 
-	"github.com/hauberk-mesh/hauberk/dataplane/filter"
-	"github.com/hauberk-mesh/hauberk/dataplane/http/http1"
+	"github.com/hauberk-mesh/hauberk/dataplane/http/message"
 	"github.com/hauberk-mesh/hauberk/dataplane/tcp"
-	"github.com/hauberk-mesh/hauberk/internal/buffers"
 )
 
-// upgrade sends the 101 on and copies opaque bytes from then on. The request's timeout does not hold any more; its idle time
-// and its longest life do, and so does the permission: a change of configuration asks the filters again.
-func (s *server) upgrade() {
-	s.keep, s.linger, s.abort = false, false, true
-	out := http1.AppendResponse(buffers.GetSmall()[:0], &s.resp, true, 1)
-	early := s.up.R.Take(s.up.R.Buffered())
-	s.rec.BytesOut += int64(len(early))
-	err := s.write(append(out, early...))
-	buffers.Put(out)
-	if err != nil {
-		s.slow(err)
-		s.dropUpstream()
+// upgrade sends a 101, or the 2xx to a CONNECT, on and copies opaque bytes from then on.
+func (x *exchange) upgrade() {
+	up := x.up.Tunnel()
+	defer x.closeUpstream(false)
+	x.acceptKey()
+	x.tunnel(up)
+}
+
+// connectTCP answers a CONNECT for an endpoint that speaks no HTTP: its content becomes a connection there.
+func (x *exchange) connectTCP() {
+	for x.last = x.pick(); x.last != nil; x.last = x.pick() {
+		x.tried = append(x.tried, x.last)
+		x.rec.Attempts++
+		x.rec.UpstreamHost = x.last.Addr()
+		up, err := x.cluster.Connect(x.ctx, x.last)
+		if err != nil {
+			x.rec.TransportFailure = err.Error()
+			continue
+		}
+		x.resp = message.Response{Status: 200, Length: message.Absent, Header: x.resp.Header}
+		x.resp.Header.Reset()
+		x.rec.Status, x.rec.UpstreamLocal = 200, up.Local
+		x.tunnel(up)
+		_ = up.Close()
 		return
 	}
-	if ahead := s.r.Take(s.r.Buffered()); len(ahead) > 0 {
-		s.rec.BytesIn += int64(len(ahead))
-		_, _ = s.up.Write(ahead)
+	if x.rec.Attempts == 0 {
+		x.refuse(&reasonNoEndpoint)
+		return
 	}
-	s.r.Release()
-	s.up.R.Release()
-	_ = s.SetDeadline(time.Time{})
-	_ = s.up.SetDeadline(time.Time{})
+	x.refuse(&reasonConnect)
+}
 
-	pipe := tcp.Pipe{Down: s.Conn.Conn, Up: s.up.Conn, Idle: s.limitIdle()}
-	if s.route.MaxStream > 0 {
-		pipe.Deadline = s.rec.Start.Add(s.route.MaxStream)
+// tunnel answers the client and copies opaque bytes between it and up. The request's timeout does not hold any more; its idle
+// time and its longest life do, and so does the permission: a change of configuration asks the filters again.
+func (x *exchange) tunnel(up net.Conn) {
+	x.armWrite()
+	err := x.down.Respond(&x.resp, false)
+	if err == nil {
+		err = x.down.Flush()
 	}
-	s.Watch(func() *filter.Verdict {
-		spec, gone := s.Chain()
-		if gone {
-			return nil // the listener goes; its connections are drained
-		}
-		if spec == nil {
-			return &filter.Verdict{Refuse: true, Flags: "UAEX", Details: "rbac_access_denied", Reason: reasonPermission.Code}
-		}
-		return filter.RunHTTP(spec.Filters, s.Info, &s.req.Request).Final
-	})
+	if err != nil {
+		x.slow(err)
+		return
+	}
+	down := x.down.Tunnel()
+	_ = x.down.SetReadDeadline(time.Time{})
+	_ = x.down.SetWriteDeadline(time.Time{})
+	_ = up.SetDeadline(time.Time{})
+
+	pipe := tcp.Pipe{Down: down, Up: up, Idle: x.limitIdle()}
+	if limit := x.watch.maxStream; limit > 0 {
+		pipe.Deadline = x.rec.Start.Add(limit)
+	}
+	x.joinJudged(pipe.Interrupt)
 	side, err := pipe.Run()
-	denied := s.Watch(nil)
-	s.rec.BytesIn += pipe.In.Load()
-	s.rec.BytesOut += pipe.Out.Load()
-	switch {
-	case denied != nil:
-		s.rec.Flags, s.rec.Details, s.rec.Reason = denied.Flags, denied.Details, denied.Reason
-		s.rec.Policy, s.rec.Rule = denied.Policy, denied.Rule
-	case err == nil:
-		s.abort = false
-	case errors.Is(err, tcp.ErrIdle):
-		s.rec.Flags = "SI"
-		s.abort = false
-	case errors.Is(err, tcp.ErrTooLong):
-		s.rec.Flags = "DT"
-		s.abort = false
-	case side == tcp.Upstream:
-		s.rec.Flags = "UC"
-	default:
-		s.rec.Flags = "DC"
+	x.leaveJudged()
+	x.rec.BytesIn += pipe.In.Load()
+	x.rec.BytesOut += pipe.Out.Load()
+	if denied := x.refusal(); denied != nil {
+		x.end(reasonDenied)
+		return
 	}
-	_ = s.up.Close()
-	s.up = nil
+	x.tunnelEnded(side, err)
+}
+
+// tunnelEnded notes why no more bytes are copied.
+func (x *exchange) tunnelEnded(side tcp.Side, err error) {
+	switch {
+	case err == nil:
+	case errors.Is(err, tcp.ErrIdle):
+		x.rec.Flags = "SI"
+	case errors.Is(err, tcp.ErrTooLong):
+		x.rec.Flags = "DT"
+	case side == tcp.Upstream:
+		x.rec.Flags = "UC"
+		x.down.Abort()
+	default:
+		x.rec.Flags = "DC"
+		x.down.Abort()
+	}
 }

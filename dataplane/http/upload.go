@@ -2,89 +2,93 @@ package http
 
 import (
 	"fmt"
-	"io"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
-
-	"github.com/hauberk-mesh/hauberk/dataplane/http/http1"
-	"github.com/hauberk-mesh/hauberk/internal/buffers"
 )
 
-// A request body that is not all here when the head is sent is copied by a goroutine of its own, because a server may answer
-// before it has read it. There is one only for such requests.
+// A request's content that is not all here when the head is sent is copied by a goroutine of its own, because a server may
+// answer before it has read it. There is one only for such requests.
 type upload struct {
 	running bool
 	done    chan struct{} // closed when the goroutine has ended
-	bytes   int64         // read before that; valid after it
+	bytes   int64         // read by it; valid after done
 
-	read   atomic.Bool // the whole body was read: set before its last piece is written
-	broken atomic.Bool // the client failed, or its body is malformed
+	read   atomic.Bool // the whole content was read: set before its last piece is written
+	broken atomic.Bool // the client failed, or its content is malformed
 	err    error       // valid after done
 	bug    string      // of the goroutine; valid after done
 }
 
-// startUpload copies the rest of the body in the background.
-func (s *server) startUpload() {
-	u := &s.upload
-	u.running, u.bytes, u.err = true, 0, nil
-	u.done = make(chan struct{})
+func (u *upload) reset() {
+	u.running, u.done, u.bytes, u.err, u.bug = false, nil, 0, nil, ""
 	u.read.Store(false)
 	u.broken.Store(false)
-	_ = s.SetReadDeadline(time.Time{})
-	go s.runUpload()
 }
 
-func (s *server) runUpload() {
-	u := &s.upload
+// startUpload copies the rest of the content in the background.
+func (x *exchange) startUpload() {
+	x.upload.reset()
+	x.upload.running, x.upload.done = true, make(chan struct{})
+	_ = x.down.SetReadDeadline(time.Time{})
+	go x.runUpload()
+}
+
+func (x *exchange) runUpload() {
+	u := &x.upload
 	defer close(u.done)
-	defer s.uploadBug()
-	buf := buffers.GetLarge()
-	defer buffers.Put(buf)
+	defer x.uploadBug()
 	for {
-		piece, n, err := http1.ReadPiece(buf, &s.body, s.req.Body.Kind)
-		u.bytes += int64(n)
-		if err != nil && err != io.EOF {
-			u.err = err
-			if !timeout(err) { // a timeout is stopUpload's
-				s.breakUpload()
-			}
+		if err := x.down.Await(); err != nil {
+			x.uploadFailed(err)
 			return
+		}
+		n, downErr, upErr := pass(x.up.Client, x.down)
+		if u.bytes += int64(n); u.bytes > heavy {
+			x.up.Heavy()
 		}
 		now := time.Now()
-		s.watch.moved(now)
-		if s.body.Done() {
-			if err == nil && s.req.Body.Kind == http1.Chunked {
-				piece = http1.AppendLastChunk(piece, &s.body.Trailer)
-				err = io.EOF
-			}
-			s.watch.receivedAt.Store(now.UnixNano())
-			u.read.Store(true)
+		x.watch.moved(now)
+		switch {
+		case upErr != nil:
+			u.err = upErr // the server does not want more; what it answers is read by the other side
+			return
+		case downErr != nil:
+			continue // Await says it again
 		}
-		if len(piece) > 0 {
-			if _, werr := s.up.Write(piece); werr != nil {
-				u.err = werr // the server does not want more; what it answers is read by the other side
+		if !x.down.Done() {
+			if u.err = x.up.Flush(); u.err != nil {
 				return
 			}
-			s.watch.moved(time.Now())
+			continue
 		}
-		if err == io.EOF || s.body.Done() {
-			return
-		}
+		x.watch.receivedAt.Store(now.UnixNano())
+		u.read.Store(true)
+		u.err = x.up.End(x.down.Trailer())
+		x.watch.moved(time.Now())
+		return
+	}
+}
+
+// uploadFailed notes that no more of the content comes. A timeout is stopUpload's.
+func (x *exchange) uploadFailed(err error) {
+	x.upload.err = err
+	if !timeout(err) {
+		x.breakUpload()
 	}
 }
 
 // breakUpload wakes who waits for the response: there will be no more of the request.
-func (s *server) breakUpload() {
-	s.upload.broken.Store(true)
-	_ = s.up.SetReadDeadline(time.Unix(1, 0))
+func (x *exchange) breakUpload() {
+	x.upload.broken.Store(true)
+	_ = x.up.SetReadDeadline(time.Unix(1, 0))
 }
 
-// uploadBug keeps a panic for the connection's own goroutine, where it ends this connection alone.
-func (s *server) uploadBug() {
+// uploadBug keeps a panic for the exchange's own goroutine, where it ends this exchange alone.
+func (x *exchange) uploadBug() {
 	if v := recover(); v != nil {
-		s.upload.bug = fmt.Sprintf("upload: %v\n%s", v, debug.Stack())
-		s.breakUpload()
+		x.upload.bug = fmt.Sprintf("upload: %v\n%s", v, debug.Stack())
+		x.breakUpload()
 	}
 }
 
@@ -97,20 +101,20 @@ func (u *upload) wait() {
 	}
 }
 
-// stopUpload ends the goroutine, if there is one, and tells how much of the body it has taken.
-func (s *server) stopUpload() int64 {
-	u := &s.upload
+// stopUpload ends the goroutine, if there is one, and tells how much of the content it has taken.
+func (x *exchange) stopUpload() int64 {
+	u := &x.upload
 	if !u.running {
 		return 0
 	}
 	past := time.Unix(1, 0)
-	_ = s.SetReadDeadline(past)
-	if s.up != nil {
-		_ = s.up.SetWriteDeadline(past)
+	_ = x.down.SetReadDeadline(past)
+	if x.up.IsOpen() {
+		_ = x.up.SetWriteDeadline(past)
 	}
 	u.wait()
 	return u.bytes
 }
 
-// uploaded tells whether the request's body was read to its end.
-func (s *server) uploaded() bool { return s.whole || s.upload.read.Load() }
+// uploaded tells whether the request's content was read to its end.
+func (x *exchange) uploaded() bool { return x.whole || x.upload.read.Load() }

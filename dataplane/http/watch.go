@@ -5,27 +5,37 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/hauberk-mesh/hauberk/dataplane/http/http1"
-	"github.com/hauberk-mesh/hauberk/internal/sock"
+	"github.com/hauberk-mesh/hauberk/dataplane/http/message"
 )
 
 // Whoever waits for the upstream does so in ticks: a read deadline at most a second away. When it passes, overdue looks at
-// everything that may end the request: its time limits, and a client that is gone. So a request needs neither a timer nor
-// a goroutine to watch it, and only slow ones are looked at.
+// everything that may end the exchange: its time limits, a client that is gone, a permission that was taken back. So a
+// request needs neither a timer nor a goroutine to watch it, and only slow ones are looked at. wake ends a tick early.
 const tick = time.Second
 
 type watch struct {
 	received   time.Time    // when the whole request was here; zero: not yet, or see receivedAt
 	receivedAt atomic.Int64 // the same, told by an upload
 	progress   atomic.Int64 // when a byte last moved
-	readArmed  time.Time    // when the upstream's read deadline was set last
-	writeArmed time.Time    // the downstream's write deadline
+	maxStream  time.Duration
+	readArmed  time.Time // when the upstream's read deadline was set last
+	writeArmed time.Time // the downstream's write deadline
+}
+
+func (w *watch) reset() {
+	w.received, w.maxStream, w.readArmed, w.writeArmed = time.Time{}, 0, time.Time{}, time.Time{}
+	w.receivedAt.Store(0)
+	w.progress.Store(0)
 }
 
 func (w *watch) moved(now time.Time) { w.progress.Store(now.UnixNano()) }
 
-// reasonGone is the cause of a request whose client went away; there is nobody to answer.
-var reasonGone = &Reason{Code: "", Flag: "DC", Details: "downstream_remote_disconnect"}
+// reasonGone is the cause of a request whose client went away; there is nobody to answer. reasonDenied is that of one which
+// a later configuration does not permit; exchange.denied says which rule.
+var (
+	reasonGone   = &Reason{Code: "", Flag: "DC", Details: "downstream_remote_disconnect"}
+	reasonDenied = &Reason{Code: "permission_denied", Flag: "UAEX", Details: "rbac_access_denied"}
+)
 
 // limit is a bound of the request and the reason why it ends there.
 type limit struct {
@@ -34,31 +44,37 @@ type limit struct {
 }
 
 // limits are the request's present bounds; zero times are none.
-func (s *server) limits() [3]limit {
-	var l [3]limit
-	if idle := s.limitIdle(); idle > 0 {
+func (x *exchange) limits() [4]limit {
+	var l [4]limit
+	if x.route == nil {
+		return l
+	}
+	if idle := x.limitIdle(); idle > 0 {
 		reason := &reasonIdle
-		if !s.uploaded() {
+		if !x.uploaded() {
 			reason = &reasonIdleIn
 		}
-		l[0] = limit{time.Unix(0, s.watch.progress.Load()).Add(idle), reason}
+		l[0] = limit{time.Unix(0, x.watch.progress.Load()).Add(idle), reason}
 	}
-	received := s.watch.received
-	if at := s.watch.receivedAt.Load(); received.IsZero() && at != 0 {
+	if t := x.spec.RequestTime; t > 0 && !x.uploaded() {
+		l[3] = limit{x.rec.Start.Add(t), &reasonArrival}
+	}
+	received := x.watch.received
+	if at := x.watch.receivedAt.Load(); received.IsZero() && at != 0 {
 		received = time.Unix(0, at)
 	}
-	if t := s.route.RequestTimeout; t > 0 && !received.IsZero() {
+	if t := x.route.RequestTimeout; t > 0 && !received.IsZero() {
 		l[1] = limit{received.Add(t), &reasonTimeout}
 	}
-	if t := s.route.MaxStream; t > 0 {
-		l[2] = limit{s.rec.Start.Add(t), &reasonMaxTime}
+	if t := x.watch.maxStream; t > 0 {
+		l[2] = limit{x.rec.Start.Add(t), &reasonMaxTime}
 	}
 	return l
 }
 
 // earliest is the first of at and the request's limits; zero is never.
-func (s *server) earliest(at time.Time) time.Time {
-	for _, l := range s.limits() {
+func (x *exchange) earliest(at time.Time) time.Time {
+	for _, l := range x.limits() {
 		if !l.at.IsZero() && (at.IsZero() || l.at.Before(at)) {
 			at = l.at
 		}
@@ -66,54 +82,61 @@ func (s *server) earliest(at time.Time) time.Time {
 	return at
 }
 
-func (s *server) limitIdle() time.Duration {
-	if s.route.StreamIdle > 0 {
-		return s.route.StreamIdle
+func (x *exchange) limitIdle() time.Duration {
+	if x.route.StreamIdle != 0 {
+		return max(x.route.StreamIdle, 0)
 	}
-	return s.spec.StreamIdle
+	return x.spec.StreamIdle
 }
 
 // overdue is called when a tick has passed; it returns why the request has to end, or nil.
-func (s *server) overdue() *Reason {
+func (x *exchange) overdue() *Reason {
 	now := time.Now()
-	for _, l := range s.limits() {
+	x.watchPermission(now)
+	if x.refusal() != nil {
+		return reasonDenied
+	}
+	for _, l := range x.limits() {
 		if !l.at.IsZero() && !now.Before(l.at) {
 			return l.reason
 		}
 	}
-	if u := &s.upload; u.running && u.broken.Load() {
-		var codec *http1.Error
-		if errors.As(u.err, &codec) {
+	if u := &x.upload; u.running && u.broken.Load() {
+		u.wait() // it has nothing left to do, and says why
+		var malformed *message.Malformed
+		if errors.As(u.err, &malformed) {
 			return &reasonBad
 		}
 		return reasonGone
 	}
-	if s.ctx.Err() != nil || sock.PeerClosed(s.Conn.Conn) && s.uploaded() {
+	if x.ctx.Err() != nil || x.uploaded() && x.down.Gone() {
 		return reasonGone
 	}
 	return nil
 }
 
 // armRead sets the upstream's read deadline. While bytes flow it is set anew only when half of it is gone.
-func (s *server) armRead() {
+func (x *exchange) armRead() {
 	now := time.Now()
-	if now.Sub(s.watch.readArmed) < tick/2 {
+	if now.Sub(x.watch.readArmed) < tick/2 {
 		return
 	}
-	s.watch.readArmed = now
-	_ = s.up.SetReadDeadline(s.earliest(now.Add(tick)))
+	x.watch.readArmed = now
+	_ = x.up.SetReadDeadline(x.earliest(now.Add(tick)))
+	x.watchPermission(now)
 }
 
 // readResponse reads the next response head.
-func (s *server) readResponse() error {
+func (x *exchange) readResponse() error {
+	x.watch.readArmed = time.Time{} // what was armed may be the connection of an earlier attempt
 	for {
-		s.armRead()
-		err := s.up.R.ReadResponse(&s.resp, s.req.Method)
+		x.armRead()
+		err := x.up.Response(&x.resp)
 		if err == nil || !timeout(err) {
 			return err
 		}
-		s.watch.readArmed = time.Time{}
-		if s.cause = s.overdue(); s.cause != nil {
+		x.watch.readArmed = time.Time{}
+		if x.cause = x.overdue(); x.cause != nil {
 			return err
 		}
 	}
@@ -121,16 +144,16 @@ func (s *server) readResponse() error {
 
 // armWrite bounds the next write to the client: by the stream's idle time, since a client that takes nothing makes no
 // progress, and by what the request as a whole has left.
-func (s *server) armWrite() {
+func (x *exchange) armWrite() {
 	now := time.Now()
-	s.watch.moved(now)
+	x.watch.moved(now)
 	enough := tick / 2
-	if idle := s.limitIdle(); idle > 0 {
+	if idle := x.limitIdle(); idle > 0 {
 		enough = min(enough, idle/4)
 	}
-	if now.Sub(s.watch.writeArmed) < enough {
+	if now.Sub(x.watch.writeArmed) < enough {
 		return
 	}
-	s.watch.writeArmed = now
-	_ = s.SetWriteDeadline(s.earliest(time.Time{}))
+	x.watch.writeArmed = now
+	_ = x.down.SetWriteDeadline(x.earliest(time.Time{}))
 }

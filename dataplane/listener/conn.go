@@ -2,11 +2,10 @@ package listener
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
+	"math"
 	"net"
-	"os"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"github.com/hauberk-mesh/hauberk/dataplane/filter"
 	"github.com/hauberk-mesh/hauberk/dataplane/http"
 	"github.com/hauberk-mesh/hauberk/dataplane/tcp"
+	"github.com/hauberk-mesh/hauberk/dataplane/tls"
 	"github.com/hauberk-mesh/hauberk/internal/sock"
 )
 
@@ -22,13 +22,14 @@ type conn struct {
 	l   *Listener
 	raw net.Conn
 
-	kind       Match // MatchTLS or MatchPlaintext: how it began
-	terminated bool  // its TLS ends here
+	facts      facts
+	terminated bool // its TLS ends here
 	http       bool
 	info       *filter.Conn
+	limited    string // the connection limit in which it is counted; empty: none. Guarded by the listener's lock
 
 	mu     sync.Mutex // guards below
-	busy   bool
+	drain  func()     // what is to be done when a drain begins; nil: nothing
 	judge  func() *filter.Verdict
 	denied *filter.Verdict
 }
@@ -47,24 +48,30 @@ func (l *Listener) handle(ctx context.Context, c *conn) {
 			}
 		}()
 	}
-	spec := l.o.Source()
-	if spec == nil {
-		return
+	// serve has a frame of its own, and a connection that waits for its client's first bytes no stack for it.
+	if spec := l.o.Source(); spec != nil && c.inspect(spec) == nil {
+		c.serve(ctx, spec)
 	}
-	if err := c.sniff(spec); err != nil {
-		return
-	}
-	chain := c.choose(spec)
+}
+
+// serve chooses the chain and serves the connection as that says.
+func (c *conn) serve(ctx context.Context, spec *Spec) {
+	l := c.l
+	chain := spec.choose(&c.facts)
 	if chain == nil {
 		l.n.noChain.Add(1)
-		sock.Reset(raw)
+		sock.Reset(c.raw)
+		return
+	}
+	if !l.enter(c, chain.Limit) {
+		c.turnAway(chain.Limit)
 		return
 	}
 	served, err := c.handshake(ctx, chain)
 	if err != nil {
 		return
 	}
-	c.info = filter.NewConn(served)
+	c.describe(served)
 	if chain.HTTP != nil {
 		c.http = true
 		c.serveHTTP(ctx, served)
@@ -73,115 +80,58 @@ func (l *Listener) handle(ctx context.Context, c *conn) {
 	c.serveTCP(ctx, served)
 }
 
-// sniff finds out how the connection begins, if a chain depends on it. Nothing is consumed.
-func (c *conn) sniff(spec *Spec) error {
-	wanted := spec.Sniff
-	for _, chain := range spec.Chains {
-		wanted = wanted || chain.Match != MatchAny
+// turnAway ends a connection that is one too many. It is kept waiting, without being served, so that a client that comes back
+// at once does not do so as fast as it can.
+func (c *conn) turnAway(limit *ConnectionLimit) {
+	if limit.Delay > 0 {
+		_ = c.raw.SetReadDeadline(time.Now().Add(limit.Delay))
+		_ = sock.WaitBuffered(c.raw, math.MaxInt32) // until the deadline, or its end
 	}
-	if !wanted {
-		return nil
-	}
-	limit := spec.SniffTimeout
-	if limit == 0 {
-		limit = patience(spec)
-	}
-	if limit > 0 {
-		_ = c.raw.SetReadDeadline(time.Now().Add(limit))
-	}
-	var first [6]byte
-	n, err := sock.Peek(c.raw, first[:])
-	_ = c.raw.SetReadDeadline(time.Time{})
-	switch {
-	case err == nil:
-		c.kind = MatchPlaintext
-		if beginsTLS(first[:n]) {
-			c.kind = MatchTLS
-		}
-		return nil
-	case errors.Is(err, os.ErrDeadlineExceeded) && spec.PlaintextOnSniffIdle:
-		c.kind = MatchPlaintext // one of the protocols in which the server speaks first
-		return nil
-	}
-	return err
+	sock.Reset(c.raw)
 }
 
-// patience is how long a client may be silent where silence decides nothing: as long as between two requests.
-func patience(spec *Spec) time.Duration {
-	for _, chain := range spec.Chains {
-		if chain.HTTP != nil {
-			return chain.HTTP.IdleTimeout
-		}
-		if chain.TCP != nil {
-			return chain.TCP.IdleTimeout
-		}
+// describe fills in what filters and records see. Names that TLS was asked for are known from the hello where it ends
+// elsewhere, and from the handshake where it ends here.
+func (c *conn) describe(served net.Conn) {
+	c.info = filter.NewConn(served)
+	c.info.Local, c.info.Remote = c.facts.local, c.facts.remote
+	if c.info.SNI == "" {
+		c.info.SNI = c.facts.serverName
 	}
-	return 0
-}
-
-// beginsTLS tells whether b is, or may become, a TLS record with a ClientHello (RFC 8446 sections 5.1 and 4): type 22,
-// version 3.x, two bytes of length, message 1. A shorter beginning that fits counts: taking plaintext for TLS ends in a
-// failed handshake, the other way round would hand a caller's handshake to an application.
-func beginsTLS(b []byte) bool {
-	for i, c := range b {
-		switch i {
-		case 0:
-			if c != 22 {
-				return false
-			}
-		case 1:
-			if c != 3 {
-				return false
-			}
-		case 5:
-			if c != 1 {
-				return false
-			}
-		}
-	}
-	return len(b) > 0
-}
-
-// choose is the first chain that fits how the connection began.
-func (c *conn) choose(spec *Spec) *Chain {
-	for _, chain := range spec.Chains {
-		if chain.Match == MatchAny || chain.Match == c.kind {
-			return chain
-		}
-	}
-	return nil
 }
 
 // again is the chain that a connection which was accepted earlier has now, or nil if it would not be accepted as it is.
 func (c *conn) again(spec *Spec) *Chain {
-	chain := c.choose(spec)
+	chain := spec.choose(&c.facts)
 	if chain == nil || (chain.TLS != nil) != c.terminated || (chain.HTTP != nil) != c.http {
 		return nil
 	}
 	return chain
 }
 
+// handshake ends TLS here if the chain says so.
 func (c *conn) handshake(ctx context.Context, chain *Chain) (net.Conn, error) {
 	if chain.TLS == nil {
-		if c.kind == MatchAny {
-			c.kind = MatchPlaintext
-		}
 		return c.raw, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.l.o.HandshakeTimeout)
+	limit := chain.HandshakeTimeout
+	if limit <= 0 {
+		limit = c.l.o.HandshakeTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	t := tls.Server(c.raw, chain.TLS)
+	t := tls.NewServer(c.raw, chain.TLS)
 	if err := t.HandshakeContext(ctx); err != nil {
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			err = fmt.Errorf("not done after %s", c.l.o.HandshakeTimeout)
+			err = fmt.Errorf("not done after %s", limit)
 		}
 		c.l.n.handshake.Add(1)
 		if c.l.o.OnHandshakeError != nil {
-			c.l.o.OnHandshakeError(filter.AddrPort(c.raw.RemoteAddr()), err)
+			c.l.o.OnHandshakeError(c.facts.remote, err)
 		}
 		return nil, err
 	}
-	c.kind, c.terminated = MatchTLS, true
+	c.facts.transport, c.terminated = TLS, true
 	return t, nil
 }
 
@@ -199,13 +149,14 @@ func (c *conn) serveHTTP(ctx context.Context, served net.Conn) {
 			return nil, false
 		},
 		Draining: c.l.draining.Load,
-		Busy:     c.setBusy,
-		Watch:    c.watch,
+		OnDrain:  c.onDrain,
+		Watch:    c.watchExchanges,
+		OnPanic:  c.l.onPanic(),
 	})
 }
 
 func (c *conn) serveTCP(ctx context.Context, served net.Conn) {
-	c.setBusy(true)
+	c.onDrain(nil) // it goes on
 	now := func() *Chain {
 		if spec := c.l.o.Source(); spec != nil {
 			return c.again(spec)
@@ -234,20 +185,35 @@ func (c *conn) serveTCP(ctx context.Context, served net.Conn) {
 	}, chain.TCP)
 }
 
-func (c *conn) setBusy(busy bool) {
+// onDrain says what is to be done when a drain begins, and does it if one has begun.
+func (c *conn) onDrain(f func()) {
 	c.mu.Lock()
-	c.busy = busy
+	c.drain = f
 	c.mu.Unlock()
+	if f != nil && c.l.draining.Load() {
+		f()
+	}
 }
 
-// wakeIdle bounds the wait of a connection that has no request. One that has sets its own deadlines, under the same lock
-// that says so.
+// wakeIdle tells the connection that a drain has begun.
 func (c *conn) wakeIdle() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.busy {
-		_ = c.raw.SetReadDeadline(time.Now().Add(http.DrainIdle))
+	f := c.drain
+	c.mu.Unlock()
+	if f != nil {
+		f()
 	}
+}
+
+// hurry bounds the wait for a connection's first bytes.
+func (c *conn) hurry() { _ = c.raw.SetReadDeadline(time.Now().Add(http.DrainIdle)) }
+
+// watchExchanges registers what judges a connection's exchanges, which end by themselves if they are refused.
+func (c *conn) watchExchanges(judge func()) {
+	c.watch(func() *filter.Verdict {
+		judge()
+		return nil
+	})
 }
 
 // watch registers a judge, or ends that and returns the verdict that ended the connection.

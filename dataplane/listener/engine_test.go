@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"reflect"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -68,7 +70,19 @@ type recorder struct {
 func (r *recorder) Record(rec *telemetry.Record) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.records = append(r.records, *rec)
+	r.records = append(r.records, kept(rec))
+}
+
+// kept is a copy of a record whose strings do not die with the request.
+func kept(rec *telemetry.Record) telemetry.Record {
+	c := *rec
+	v := reflect.ValueOf(&c).Elem()
+	for i := range v.NumField() {
+		if f := v.Field(i); f.Kind() == reflect.String {
+			f.SetString(strings.Clone(f.String()))
+		}
+	}
+	return c
 }
 
 func (r *recorder) Opened(*telemetry.Record) {
@@ -120,6 +134,7 @@ type proxyOptions struct {
 	route     func(*route.Route)
 	cluster   func(*upstream.Spec)
 	spec      func(*listener.Spec)
+	options   func(*listener.Options)
 	quiet     bool // no recorder
 }
 
@@ -129,7 +144,7 @@ func (nobody) Record(*telemetry.Record) {}
 func (nobody) Opened(*telemetry.Record) {}
 
 func (p *proxy) build(o proxyOptions) (*listener.Spec, *upstream.Cluster) {
-	us := upstream.Spec{Name: "cluster", Service: "backend", HTTP: true, TLS: o.clientTLS}
+	us := upstream.Spec{Name: "cluster", Service: "backend", Protocol: upstream.HTTP1, TLS: o.clientTLS}
 	if o.direction == telemetry.Inbound {
 		us.Service = ""
 	}
@@ -149,6 +164,7 @@ func (p *proxy) build(o proxyOptions) (*listener.Spec, *upstream.Cluster) {
 		Routes:        route.NewTable([]*route.Route{r}),
 		NormalizePath: true, MergeSlashes: true, EscapedSlashes: hhttp.RejectEscapedSlashes,
 		IdleTimeout: time.Minute, RequestHeaders: 10 * time.Second,
+		HTTP10: true, Upgrades: hhttp.Upgrades{WebSocket: true}, GenerateRequestID: true, PreserveRequestID: true,
 	}
 	if o.http != nil {
 		o.http(hs)
@@ -172,14 +188,18 @@ func start(t testing.TB, n network, o proxyOptions) *proxy {
 	if o.quiet {
 		rec = nobody{}
 	}
-	p.l = listener.New(listener.Options{
+	opts := listener.Options{
 		Name: "listener", Listener: ln, Source: p.spec.Load, Recorder: rec,
 		OnHandshakeError: func(_ netip.AddrPort, err error) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			p.handshakes = append(p.handshakes, err)
 		},
-	})
+	}
+	if o.options != nil {
+		o.options(&opts)
+	}
+	p.l = listener.New(opts)
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cancel = cancel
 	go func() {
@@ -194,7 +214,7 @@ func (p *proxy) stop() {
 	p.cancel()
 	<-p.served
 	for _, c := range p.clusters {
-		c.Release(nil)
+		c.Release()
 	}
 }
 

@@ -40,7 +40,7 @@ func TestHostileInput(t *testing.T) {
 	sniffing := start(t, n, proxyOptions{direction: telemetry.Inbound, endpoints: []string{app}, spec: func(s *listener.Spec) {
 		p := *s.Chains[0]
 		secure := p
-		secure.TLS, secure.Match, p.Match = ca.server(idBackend), listener.MatchTLS, listener.MatchPlaintext
+		secure.TLS, secure.Match.Transport, p.Match.Transport = ca.server(idBackend), listener.TLS, listener.RawBuffer
 		s.Sniff, s.SniffTimeout = true, 300*time.Millisecond
 		s.Chains = []*listener.Chain{&secure, &p}
 	}})

@@ -1,4 +1,4 @@
-// Package listener accepts connections and hands each to the chain that serves it: sniff, choose, shake hands, serve.
+// Package listener accepts connections and hands each to the chain that serves it: inspect, choose, shake hands, serve.
 //
 // It binds nothing (the socket is handed in) and holds no configuration: it asks its Source. What a connection then carries
 // is the business of http and tcp. Start at New and Listener.Serve.
@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/hauberk-mesh/hauberk/dataplane/filter"
+	"github.com/hauberk-mesh/hauberk/dataplane/overload"
 	"github.com/hauberk-mesh/hauberk/dataplane/telemetry"
 	"github.com/hauberk-mesh/hauberk/internal/sock"
 )
@@ -28,7 +29,10 @@ type Options struct {
 	Source   Source
 	Recorder telemetry.Recorder
 
-	HandshakeTimeout time.Duration // 0: DefaultHandshakeTimeout
+	HandshakeTimeout time.Duration // of chains that name none; 0: DefaultHandshakeTimeout
+
+	// Overload says when to accept less, and counts the connections of all listeners. Nil: never.
+	Overload *overload.Manager
 
 	// OnHandshakeError is told of each TLS handshake that failed; the error says why, with the identity that was seen. Nil:
 	// nobody.
@@ -43,6 +47,8 @@ type Options struct {
 type Stats struct {
 	Accepted, Active                               int64
 	HandshakeErrors, NoChain, AcceptErrors, Panics int64
+	Malformed                                      int64 // a ClientHello or PROXY header that is none
+	Limited, Overloaded                            int64 // turned away by a limit of their own, and by that of the proxy
 }
 
 // Listener accepts on one address. It is safe for concurrent use.
@@ -51,15 +57,19 @@ type Listener struct {
 	bound netip.AddrPort
 
 	draining atomic.Bool
-	n        struct{ accepted, handshake, noChain, accept, panics atomic.Int64 }
+	n        struct {
+		accepted, handshake, noChain, accept, panics, malformed, limited, overloaded atomic.Int64
+	}
+	stop chan struct{} // closed with closed
 
 	accepting sync.WaitGroup // the accept loop
 
 	mu     sync.Mutex // guards below
 	conns  map[*conn]struct{}
-	closed bool          // no longer accepting
-	cutAll bool          // connections that are added now are cut at once
-	empty  chan struct{} // closed when, draining, the last connection has ended
+	counts map[string]int // of connections under a chain's limit, by its key
+	closed bool           // no longer accepting
+	cutAll bool           // connections that are added now are cut at once
+	empty  chan struct{}  // closed when, draining, the last connection has ended
 }
 
 // New makes a listener; Serve runs it.
@@ -67,7 +77,8 @@ func New(o Options) *Listener {
 	if o.HandshakeTimeout <= 0 {
 		o.HandshakeTimeout = DefaultHandshakeTimeout
 	}
-	return &Listener{o: o, bound: filter.AddrPort(o.Listener.Addr()), conns: map[*conn]struct{}{}, empty: make(chan struct{})}
+	return &Listener{o: o, bound: filter.AddrPort(o.Listener.Addr()), conns: map[*conn]struct{}{}, counts: map[string]int{},
+		empty: make(chan struct{}), stop: make(chan struct{})}
 }
 
 // Name is the name of what is configured at the address now, which may have been renamed since it was opened.
@@ -87,7 +98,8 @@ func (l *Listener) Stats() Stats {
 	active := int64(len(l.conns))
 	l.mu.Unlock()
 	return Stats{Accepted: l.n.accepted.Load(), Active: active, HandshakeErrors: l.n.handshake.Load(),
-		NoChain: l.n.noChain.Load(), AcceptErrors: l.n.accept.Load(), Panics: l.n.panics.Load()}
+		NoChain: l.n.noChain.Load(), AcceptErrors: l.n.accept.Load(), Panics: l.n.panics.Load(),
+		Malformed: l.n.malformed.Load(), Limited: l.n.limited.Load(), Overloaded: l.n.overloaded.Load()}
 }
 
 // Serve accepts until ctx is done or Drain is called, and returns when all connections have ended. When ctx is done those
@@ -106,6 +118,7 @@ func (l *Listener) Serve(ctx context.Context) error {
 	defer l.accepting.Done()
 	pause := time.Duration(0)
 	for {
+		l.o.Overload.Accept(l.stop)
 		raw, err := l.o.Listener.Accept()
 		if err == nil {
 			pause = 0
@@ -187,7 +200,10 @@ func (l *Listener) open() []*conn {
 // Close stops accepting. Connections go on; Drain ends them.
 func (l *Listener) Close() {
 	l.mu.Lock()
-	l.closed = true
+	if !l.closed {
+		l.closed = true
+		close(l.stop)
+	}
 	l.mu.Unlock()
 	_ = l.o.Listener.Close()
 }
@@ -207,23 +223,72 @@ func (l *Listener) cut() {
 	}
 }
 
+// onPanic is what is told of a bug that ended one stream; nil: such panics are not caught.
+func (l *Listener) onPanic() func(any, []byte) {
+	if l.o.OnPanic == nil {
+		return nil
+	}
+	return func(v any, stack []byte) {
+		l.n.panics.Add(1)
+		l.o.OnPanic(v, stack)
+	}
+}
+
+// add takes a connection in, or returns nil: there are too many already.
 func (l *Listener) add(raw net.Conn) *conn {
 	l.n.accepted.Add(1)
+	spec := l.o.Source()
+	if spec == nil {
+		spec = &Spec{}
+	}
+	if l.o.Overload.RejectConnection() || !l.o.Overload.Enter(spec.IgnoreGlobalLimit) {
+		l.n.overloaded.Add(1)
+		sock.Reset(raw)
+		return nil
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.cutAll {
+	full := spec.MaxConnections > 0 && len(l.conns) >= spec.MaxConnections
+	if l.cutAll || full {
+		if full {
+			l.n.limited.Add(1)
+		}
+		l.o.Overload.Leave()
 		sock.Reset(raw)
 		return nil
 	}
 	c := &conn{l: l, raw: raw}
+	c.drain = c.hurry
 	l.conns[c] = struct{}{}
 	return c
+}
+
+// enter counts a connection under its chain's limit; false: there are as many as may be.
+func (l *Listener) enter(c *conn, limit *ConnectionLimit) bool {
+	if limit == nil {
+		return true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.counts[limit.Key] >= limit.Max {
+		l.n.limited.Add(1)
+		return false
+	}
+	l.counts[limit.Key]++
+	c.limited = limit.Key
+	return true
 }
 
 func (l *Listener) remove(c *conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.conns, c)
+	l.o.Overload.Leave()
+	if c.limited != "" {
+		if l.counts[c.limited]--; l.counts[c.limited] == 0 {
+			delete(l.counts, c.limited)
+		}
+	}
 	if len(l.conns) == 0 && l.draining.Load() {
 		select {
 		case <-l.empty:

@@ -53,6 +53,9 @@ func (c *brokenConn) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
+// WaitReadable lets the Read come that has the bug.
+func (c *brokenConn) WaitReadable() error { return nil }
+
 type brokenListener struct{ net.Listener }
 
 func (l brokenListener) Accept() (net.Conn, error) {
@@ -80,8 +83,8 @@ func TestPanicEndsOneConnection(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			n := memory()
 			app := backend(t, n, echo)
-			cluster := upstream.Build(nil, upstream.Spec{HTTP: true, Endpoints: []upstream.EndpointSpec{{Addr: addrPort(app)}}}, upstream.Deps{Dial: n.dial})
-			defer cluster.Release(nil)
+			cluster := upstream.Build(nil, upstream.Spec{Protocol: upstream.HTTP1, Endpoints: []upstream.EndpointSpec{{Addr: addrPort(app)}}}, upstream.Deps{Dial: n.dial})
+			defer cluster.Release()
 			spec := &listener.Spec{Chains: []*listener.Chain{{HTTP: &hhttp.Spec{
 				Filters: []filter.HTTP{buggy{}}, NormalizePath: true,
 				Routes: route.NewTable([]*route.Route{{PathPrefix: "/", Cluster: cluster}}),

@@ -20,6 +20,7 @@ import (
 	"github.com/hauberk-mesh/hauberk/dataplane/filter"
 	hhttp "github.com/hauberk-mesh/hauberk/dataplane/http"
 	"github.com/hauberk-mesh/hauberk/dataplane/listener"
+	"github.com/hauberk-mesh/hauberk/dataplane/proxyprotocol"
 	"github.com/hauberk-mesh/hauberk/dataplane/tcp"
 	"github.com/hauberk-mesh/hauberk/dataplane/telemetry"
 	"github.com/hauberk-mesh/hauberk/dataplane/upstream"
@@ -52,7 +53,7 @@ func tcpChain(s *listener.Spec, idle time.Duration) {
 	}
 }
 
-func opaque(s *upstream.Spec) { s.HTTP = false }
+func opaque(s *upstream.Spec) { s.Protocol = upstream.Opaque }
 
 type networkFunc func(*filter.Conn) *filter.Verdict
 
@@ -182,4 +183,84 @@ func TestTCPIdle(t *testing.T) {
 		}
 		p.stop()
 	})
+}
+
+// Connections are shared out by weight, and each is told to the chain's own access log as well.
+func TestTCPWeighted(t *testing.T) {
+	n := memory()
+	log := &recorder{}
+	p := start(t, n, proxyOptions{cluster: opaque, endpoints: []string{"127.0.0.1:1"}, spec: func(s *listener.Spec) {
+		tcpChain(s, time.Minute)
+		spec := s.Chains[0].TCP
+		spec.Cluster, spec.Service, spec.AccessLog = nil, "", log
+		for i, weight := range []uint32{1, 3} {
+			to := script(t, n, func(c net.Conn, _ *bufio.Reader) { fmt.Fprint(c, "x") })
+			c := upstream.Build(nil, upstream.Spec{Name: fmt.Sprint(i), Service: "s" + fmt.Sprint(i),
+				Endpoints: []upstream.EndpointSpec{{Addr: mustAddr(to)}}}, upstream.Deps{Dial: n.dial})
+			t.Cleanup(func() { c.Release() })
+			spec.Weighted = append(spec.Weighted, tcp.Weighted{Cluster: c, Weight: weight})
+		}
+	}})
+	const total = 800
+	for range total {
+		c := p.conn()
+		if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+	}
+	count := map[string]int{}
+	for _, r := range log.wait(t, total) {
+		if r.DestinationService != "s"+r.Cluster {
+			t.Fatalf("%+v", r)
+		}
+		count[r.Cluster]++
+	}
+	if got := count["1"]; got < 500 || got > 700 { // 8 standard deviations
+		t.Errorf("%v of %d", count, total)
+	}
+	if log.opened != total {
+		t.Errorf("opened %d", log.opened)
+	}
+}
+
+func TestTCPConnectAttempts(t *testing.T) {
+	n := memory()
+	p := start(t, n, proxyOptions{cluster: opaque, endpoints: []string{"127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"}, spec: func(s *listener.Spec) {
+		tcpChain(s, 0)
+		s.Chains[0].TCP.ConnectAttempts = 2
+	}})
+	_, _ = p.conn().Read(make([]byte, 1))
+	if r := p.rec.wait(t, 1)[0]; r.Flags != "UF" || r.Attempts != 2 {
+		t.Errorf("%+v", r)
+	}
+}
+
+// Where connections go to where they were meant to, one that was meant for the proxy itself would come back for ever.
+func TestTCPOriginalDst(t *testing.T) {
+	n := memory()
+	echo := script(t, n, func(c net.Conn, r *bufio.Reader) { _, _ = io.Copy(c, r) })
+	p := start(t, n, proxyOptions{cluster: func(s *upstream.Spec) { opaque(s); s.OriginalDst = &upstream.OriginalDst{} }, spec: func(s *listener.Spec) {
+		tcpChain(s, 0)
+		s.ProxyProtocol = &listener.ProxyProtocol{Optional: true, V1: true}
+		s.SniffTimeout = time.Minute
+	}})
+	c := p.conn()
+	header := proxyprotocol.Append(nil, 1, mustAddr("192.0.2.1:1"), mustAddr(echo))
+	_, _ = c.Write(append(header, "hello"...))
+	b := make([]byte, 5)
+	if _, err := io.ReadFull(c, b); err != nil || string(b) != "hello" {
+		t.Fatalf("%q %v", b, err)
+	}
+	c.Close()
+	p.rec.wait(t, 1)
+	lost := p.conn()
+	fmt.Fprint(lost, "to nobody")
+	if b, _ := io.ReadAll(lost); len(b) != 0 {
+		t.Errorf("%q", b)
+	}
+	recs := p.rec.wait(t, 2)
+	if recs[0].UpstreamHost != mustAddr(echo) || recs[1].Flags != "UH" || p.l.Stats().Accepted != 2 {
+		t.Errorf("%+v", recs)
+	}
 }

@@ -165,7 +165,7 @@ func TestProbes(t *testing.T) {
 			}
 		})
 		var spec upstream.Spec
-		spec.HTTP = true
+		spec.Protocol = upstream.HTTP1
 		spec.Probe = upstream.Probe{Kind: upstream.ProbeHTTP, Interval: time.Second}
 		spec.Endpoints = []upstream.EndpointSpec{{Addr: mustAddr(up)}}
 		began := time.Now()
@@ -174,7 +174,7 @@ func TestProbes(t *testing.T) {
 		}})
 		n.broken.Store(true)
 		e := cluster.Pick(nil)
-		if _, err := cluster.Connect(context.Background(), e, false); err == nil {
+		if _, err := cluster.Open(context.Background(), e, false); err == nil {
 			t.Fatal("connected")
 		}
 		if cluster.Ready() || !e.Down() {
@@ -193,7 +193,7 @@ func TestProbes(t *testing.T) {
 		if got := n.dials.Load(); got != 10 { // 1, then after 50 ms, 150, 350, 750, 1550, 2550 ...: what is doubled is bounded
 			t.Errorf("%d dials", got)
 		}
-		cluster.Release(nil)
+		cluster.Release()
 	})
 }
 
@@ -274,7 +274,7 @@ func TestSniffTime(t *testing.T) {
 			tcpChain(s, 0)
 			plain := *s.Chains[0]
 			secure := plain
-			secure.TLS, secure.Match, plain.Match = ca.server(idBackend), listener.MatchTLS, listener.MatchPlaintext
+			secure.TLS, secure.Match.Transport, plain.Match.Transport = ca.server(idBackend), listener.TLS, listener.RawBuffer
 			s.Sniff, s.SniffTimeout, s.PlaintextOnSniffIdle = true, 100*time.Millisecond, true
 			s.Chains = []*listener.Chain{&secure, &plain}
 		}})

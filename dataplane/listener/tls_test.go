@@ -208,7 +208,7 @@ func TestPermissive(t *testing.T) {
 			spec: func(s *listener.Spec) {
 				plain := *s.Chains[0]
 				secure := plain
-				secure.TLS, secure.Match, plain.Match = ca.server(idBackend), listener.MatchTLS, listener.MatchPlaintext
+				secure.TLS, secure.Match.Transport, plain.Match.Transport = ca.server(idBackend), listener.TLS, listener.RawBuffer
 				s.Sniff, s.Chains = true, []*listener.Chain{&secure, &plain}
 			}})
 		egress := start(t, n, proxyOptions{endpoints: []string{in.addr}, clientTLS: ca.client(idFrontend)})
@@ -230,7 +230,7 @@ func TestPermissive(t *testing.T) {
 		// Strict from now on: the open plaintext connection ends without an answer, the other one goes on.
 		strict := *in.spec.Load()
 		secure := *strict.Chains[0]
-		secure.Match = listener.MatchAny
+		secure.Match = listener.Match{}
 		strict.Sniff, strict.Chains = false, []*listener.Chain{&secure}
 		in.spec.Store(&strict)
 		fmt.Fprint(plain, "GET / HTTP/1.1\r\nHost: h\r\n\r\n")

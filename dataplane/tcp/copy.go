@@ -72,6 +72,9 @@ func (p *Pipe) Run() (Side, error) {
 
 var errInterrupted = errors.New("interrupted")
 
+// Interrupt makes Run return, from another goroutine.
+func (p *Pipe) Interrupt() { p.unblock() }
+
 // unblock makes both directions return: their deadlines are put into the past and stay there.
 func (p *Pipe) unblock() {
 	p.last.Store(-1)

@@ -16,8 +16,8 @@ import (
 	"github.com/hauberk-mesh/hauberk/internal/sock"
 )
 
-// connectAttempts bounds how many endpoints are tried for one connection: Envoy's max_connect_attempts has 1, but a failed
-// connect has provably done nothing.
+// connectAttempts bounds how many endpoints are tried for one connection where nothing is configured: Envoy's
+// max_connect_attempts has 1, but a failed connect has provably done nothing.
 const connectAttempts = 5
 
 // Conn is a downstream connection whose handshake, if any, is done.
@@ -34,7 +34,7 @@ type Conn struct {
 
 // Serve proxies c and closes it.
 func Serve(ctx context.Context, c *Conn, spec *Spec) {
-	s := session{Conn: c, spec: spec}
+	s := session{Conn: c, spec: spec, cluster: spec.choose()}
 	s.begin()
 	refused := s.judge()
 	if !refused && s.connect(ctx) {
@@ -45,20 +45,23 @@ func Serve(ctx context.Context, c *Conn, spec *Spec) {
 
 type session struct {
 	*Conn
-	spec  *Spec
-	rec   telemetry.Record
-	up    *upstream.Conn
-	tried []*upstream.Endpoint
-	ctx   context.Context
-	reset bool // end with a reset, not with an orderly close
+	spec    *Spec
+	cluster *upstream.Cluster
+	rec     telemetry.Record
+	up      *upstream.Conn
+	tried   []*upstream.Endpoint
+	ctx     context.Context
+	reset   bool // end with a reset, not with an orderly close
 }
 
 func (s *session) begin() {
 	r := &s.rec
 	r.Start, r.Direction, r.Listener, r.Protocol = time.Now(), s.spec.Direction, s.Listener(), "TCP"
-	r.Cluster = s.spec.Cluster.Name()
+	r.Cluster = s.cluster.Name()
 	r.DownstreamLocal, r.DownstreamRemote, r.SNI = s.Info.Local, s.Info.Remote, s.Info.SNI
-	r.DestinationService = s.spec.Service
+	if r.DestinationService = s.spec.Service; r.DestinationService == "" {
+		r.DestinationService = s.cluster.Service()
+	}
 	ownID := ""
 	if s.spec.OwnID != nil {
 		ownID = s.spec.OwnID()
@@ -84,6 +87,9 @@ func (s *session) judge() (refused bool) {
 		s.rec.ShadowRule = judged.Shadow.Rule
 	}
 	s.Recorder.Opened(&s.rec)
+	if s.spec.AccessLog != nil {
+		s.spec.AccessLog.Opened(&s.rec)
+	}
 	if judged.Final == nil || !judged.Final.Refuse {
 		return false
 	}
@@ -100,7 +106,11 @@ func (s *session) deny(v *filter.Verdict) {
 // connect finds an endpoint that takes the connection.
 func (s *session) connect(ctx context.Context) bool {
 	s.ctx = ctx
-	outcome, n := resilience.Run(s, connectAttempts-1)
+	most := s.spec.ConnectAttempts
+	if most == 0 {
+		most = connectAttempts
+	}
+	outcome, n := resilience.Run(s, most-1)
 	s.rec.Attempts = n
 	switch outcome {
 	case resilience.Answered:
@@ -117,13 +127,13 @@ func (s *session) connect(ctx context.Context) bool {
 
 // Try is resilience.Attempter.
 func (s *session) Try(int, bool) resilience.Outcome {
-	e := s.spec.Cluster.Pick(s.tried)
+	e := s.pick()
 	if e == nil {
 		return resilience.NoEndpoint
 	}
 	s.tried = append(s.tried, e)
 	s.rec.UpstreamHost = e.Addr()
-	up, err := s.spec.Cluster.Connect(s.ctx, e, true)
+	up, err := s.cluster.Connect(s.ctx, e)
 	if err != nil {
 		s.rec.TransportFailure = err.Error()
 		return resilience.ConnectFailed
@@ -137,8 +147,20 @@ func (s *session) Try(int, bool) resilience.Outcome {
 			s.rec.SourceID = s.spec.OwnID()
 		}
 	}
-	s.spec.Cluster.MarkUp(e)
+	s.cluster.MarkUp(e)
 	return resilience.Answered
+}
+
+// pick chooses an endpoint. Where the caller has chosen it (ORIGINAL_DST) there is no other to try.
+func (s *session) pick() *upstream.Endpoint {
+	if s.cluster.OriginalDst() == nil {
+		return s.cluster.Pick(s.tried)
+	}
+	// A connection that was not redirected wanted to go to this listener: it would be its own endpoint, again and again.
+	if len(s.tried) > 0 || s.Info.Local == filter.AddrPort(s.LocalAddr()) {
+		return nil
+	}
+	return s.cluster.PickFor(s.Info.Local)
 }
 
 // Replayable is resilience.Attempter: nothing is read before a connection is there.
@@ -192,6 +214,9 @@ func (s *session) finish() {
 	}
 	s.rec.Duration = time.Since(s.rec.Start)
 	s.Recorder.Record(&s.rec)
+	if s.spec.AccessLog != nil {
+		s.spec.AccessLog.Record(&s.rec)
+	}
 }
 
 func (s *session) upConn() net.Conn {

@@ -25,6 +25,9 @@ type Recorder interface {
 	Opened(r *Record)
 }
 
+// NoGRPCStatus is the GRPCStatus of what is no gRPC call, or of one that ended without a status.
+const NoGRPCStatus = -1
+
 // Record is all that is known of one request (HTTP) or one connection (TCP).
 type Record struct {
 	Start     time.Time
@@ -34,7 +37,7 @@ type Record struct {
 	Route     string
 	Cluster   string
 
-	Protocol string // "HTTP/1.1", "HTTP/1.0", "TCP"
+	Protocol string // "HTTP/2", "HTTP/1.1", "HTTP/1.0", "TCP"
 	Method   string // the bytes of these four were checked by the codec
 	Path     string // as forwarded, with the query
 	// OriginalPath is as received, where normalising changed it.
@@ -45,6 +48,9 @@ type Record struct {
 	ForwardedFor string
 
 	Status int // sent downstream; 0 for TCP
+	// GRPC: the request is a gRPC call. GRPCStatus is how it ended, a number from 0 to 16, or NoGRPCStatus.
+	GRPC       bool
+	GRPCStatus int
 	// Flags are Envoy's response flags, comma separated: UH, UF, UC, UT, NR, UAEX, DPE, DC ... Empty is "-".
 	Flags string
 	// Details is Envoy's %RESPONSE_CODE_DETAILS%: "via_upstream", "rbac_access_denied_matched_policy[...]".

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"crypto/tls"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -13,22 +14,26 @@ type Endpoint struct {
 	key  key
 	addr string // for Dial and people
 
-	down atomic.Bool // read at each pick; changed under mu
-	pool pool
-	n    counters
+	down      atomic.Bool // read at each pick; changed under mu
+	pool      pool
+	muxes     muxes
+	onlyHTTP1 atomic.Bool // what ALPN chose last, of Negotiated
+	n         counters
 
 	mu        sync.Mutex // guards below
 	reason    string
 	stopProbe context.CancelFunc // of the prober, while one runs
-	gone      bool               // retired
+	holders   int                // clusters that have it
+	gone      bool               // retired: nobody has had it any more
 }
 
 // key is what an endpoint can not change without being another one.
 type key struct {
-	addr netip.AddrPort
-	unix string
-	tls  string
-	http bool
+	addr     netip.AddrPort
+	unix     string
+	tls      string
+	protocol Protocol
+	sni      string // what is asked for in the handshake, where that is the endpoint's own name
 	// probe, because whoever fell out by a probe that cannot pass must come back with one that can.
 	probe Probe
 }
@@ -39,9 +44,12 @@ type counters struct {
 }
 
 func (s *Spec) key(e EndpointSpec) key {
-	k := key{addr: e.Addr, unix: e.Unix, http: s.HTTP, probe: s.Probe}
+	k := key{addr: e.Addr, unix: e.Unix, protocol: s.Protocol, probe: s.Probe}
 	if s.TLS != nil {
 		k.tls = "tls " + s.TLS.Key
+		if s.TLS.HostSNI {
+			k.sni = e.name()
+		}
 	}
 	return k
 }
@@ -77,14 +85,34 @@ func (e *Endpoint) End(failed bool) {
 	}
 }
 
-func (e *Endpoint) retired() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.gone
+// named is config for this endpoint.
+func (e *Endpoint) named(config *tls.Config) *tls.Config {
+	if config == nil || e.key.sni == "" {
+		return config
+	}
+	config = config.Clone()
+	config.ServerName = e.key.sni
+	return config
 }
 
-func (e *Endpoint) retire() {
+// hold notes that one cluster more has the endpoint. It fails if none had it any more: such a one is as good as closed.
+func (e *Endpoint) hold() bool {
 	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.gone {
+		return false
+	}
+	e.holders++
+	return true
+}
+
+// drop ends a hold. After the last one idle connections close, those in use close when they are done, probing stops.
+func (e *Endpoint) drop() {
+	e.mu.Lock()
+	if e.holders--; e.holders > 0 {
+		e.mu.Unlock()
+		return
+	}
 	e.gone = true
 	if e.stopProbe != nil {
 		e.stopProbe()
@@ -92,6 +120,7 @@ func (e *Endpoint) retire() {
 	}
 	e.mu.Unlock()
 	e.pool.close()
+	e.muxes.close()
 }
 
 func (e *Endpoint) status() Status {

@@ -8,7 +8,8 @@ import (
 // maxIdle bounds the idle connections of one endpoint; more than so many at once are closed when they are done.
 const maxIdle = 1024
 
-// pool keeps idle connections, the last used first: under a falling load the rest grow old and close.
+// pool keeps idle connections that carry one exchange at a time, the last used first: under a falling load the rest grow old
+// and close.
 type pool struct {
 	mu      sync.Mutex // guards all below
 	idle    []*Conn    // oldest first
@@ -17,9 +18,8 @@ type pool struct {
 	closed  bool
 }
 
-// get takes the newest connection that was made in the present epoch, whose server's proof of identity still holds, and
-// which is still alive. The others on the way are closed.
-func (p *pool) get(epoch uint64) *Conn {
+// get takes the newest connection that is not worn for c, and still alive. The others on the way are closed.
+func (p *pool) get(c *Cluster) *Conn {
 	for {
 		p.mu.Lock()
 		n := len(p.idle)
@@ -27,23 +27,20 @@ func (p *pool) get(epoch uint64) *Conn {
 			p.mu.Unlock()
 			return nil
 		}
-		c := p.idle[n-1]
+		conn := p.idle[n-1]
 		p.idle[n-1] = nil
 		p.idle = p.idle[:n-1]
 		p.mu.Unlock()
-		if c.epoch == epoch && !c.expired() && c.R.Alive() {
-			c.Reused = true
-			return c
+		if !conn.worn(c, time.Now()) && conn.h1.Alive() {
+			conn.Reused = true
+			return conn
 		}
-		_ = c.Close()
+		_ = conn.Close()
 	}
 }
 
-// expired tells whether the leaf with which the server proved its identity has ended.
-func (c *Conn) expired() bool { return !c.expires.IsZero() && time.Now().After(c.expires) }
-
 func (p *pool) put(c *Conn, timeout time.Duration) bool {
-	c.R.Release()
+	c.h1.Release()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed || len(p.idle) >= maxIdle {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/hauberk-mesh/hauberk/dataplane/http/http1"
+	"github.com/hauberk-mesh/hauberk/dataplane/http/message"
 )
 
 // probeTimeout bounds one question. It is short: an endpoint that comes back is to be found within two seconds.
@@ -16,54 +17,84 @@ const probeTimeout = time.Second
 func (c *Cluster) ask(ctx context.Context, e *Endpoint) error {
 	ctx, cancel := context.WithTimeout(ctx, max(probeTimeout, c.spec.Probe.Interval))
 	defer cancel()
-	conn, err := c.dial(ctx, e)
+	config := c.httpTLS()
+	if !c.spec.HTTP() {
+		config = c.opaqueTLS()
+	}
+	conn, err := c.dial(ctx, e, config)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
+	if c.spec.Probe.Kind == ProbeConnect {
+		return nil
+	}
+	stream, end, err := c.alone(ctx, conn)
+	if err != nil {
+		return err
+	}
+	defer end()
 	// A retired endpoint must not be waited for: the deadline follows the context.
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	switch c.spec.Probe.Kind {
-	case ProbeMesh:
-		status, err := question(conn, "OPTIONS", "*", c.spec.Service, probeHeader)
-		if err == nil && status >= 500 {
-			err = fmt.Errorf("probe of %s: status %d", e, status)
-		}
+	return c.question(stream, e)
+}
+
+// alone speaks HTTP on a connection that nothing else uses.
+func (c *Cluster) alone(ctx context.Context, conn *Conn) (stream message.Client, end func(), err error) {
+	if !c.speaksHTTP2(conn) {
+		return http1.NewClient(conn.Conn), func() {}, nil
+	}
+	m, err := c.newMux(ctx, conn)
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := m.h2.Open()
+	if err != nil {
+		_ = m.h2.Close()
+		return nil, nil, err
+	}
+	return s, func() { s.Abort(); s.Release(); _ = m.h2.Close() }, nil
+}
+
+// question asks as the probe's kind wants and judges the answer.
+func (c *Cluster) question(stream message.Client, e *Endpoint) error {
+	q := &message.Request{Method: "GET", Path: c.spec.Probe.Path, Length: message.Absent}
+	q.Header.Add("user-agent", "hauberk")
+	switch {
+	case c.spec.Probe.Kind == ProbeMesh:
+		q.Method, q.Path, q.Asterisk, q.Authority = "OPTIONS", "*", true, c.spec.Service
+		q.Header.Add(probeHeader, "1")
+	case e.key.unix != "":
+		q.Authority = "localhost" // a path is no Host, and servers refuse it
+	default:
+		q.Authority = e.String()
+	}
+	if q.Path == "" {
+		q.Path = "/"
+	}
+	status, err := answer(stream, q)
+	switch {
+	case err != nil:
 		return err
-	case ProbeHTTP:
-		path := c.spec.Probe.Path
-		if path == "" {
-			path = "/"
-		}
-		host := e.String()
-		if e.key.unix != "" {
-			host = "localhost" // a path is no Host, and servers refuse it
-		}
-		status, err := question(conn, "GET", path, host, "")
-		if err == nil && (status < 200 || status >= 400) {
-			err = fmt.Errorf("probe of %s: GET %s: status %d", e, path, status)
-		}
-		return err
+	case c.spec.Probe.Kind == ProbeMesh && status >= 500, c.spec.Probe.Kind == ProbeHTTP && (status < 200 || status >= 400):
+		return fmt.Errorf("probe of %s: %s %s: status %d", e, q.Method, q.Path, status)
 	}
 	return nil
 }
 
-// question sends a request without a body and returns the status of the answer.
-func question(conn *Conn, method, path, host, header string) (int, error) {
-	defer conn.R.Discard()
-	var q http1.Request
-	q.Method, q.Path, q.Authority = method, path, host
-	q.Header.Add("user-agent", "hauberk")
-	if header != "" {
-		q.Header.Add(header, "1")
-	}
-	if _, err := conn.Write(http1.AppendRequest(nil, &q)); err != nil {
+// answer sends a request without content and returns the status of the final response.
+func answer(stream message.Client, q *message.Request) (int, error) {
+	defer stream.Abort()
+	if err := stream.Request(q, true); err != nil {
 		return 0, err
 	}
-	var a http1.Response
+	if err := stream.Flush(); err != nil {
+		return 0, err
+	}
+	var a message.Response
 	for interim := 0; interim < 5; interim++ {
-		if err := conn.R.ReadResponse(&a, method); err != nil {
+		if err := stream.Response(&a); err != nil {
 			return 0, err
 		}
 		if a.Status >= 200 {

@@ -51,7 +51,7 @@ func newServers(t *testing.T, addrs ...string) *servers {
 }
 
 func spec(addrs ...string) Spec {
-	s := Spec{Name: "c", Service: "s", HTTP: true}
+	s := Spec{Name: "c", Service: "s", Protocol: HTTP1}
 	for _, a := range addrs {
 		s.Endpoints = append(s.Endpoints, EndpointSpec{Addr: netip.MustParseAddrPort(a)})
 	}
@@ -60,22 +60,22 @@ func spec(addrs ...string) Spec {
 
 func connect(t *testing.T, c *Cluster, e *Endpoint) *Conn {
 	t.Helper()
-	conn, err := c.Connect(context.Background(), e, false)
+	s, err := c.Open(context.Background(), e, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return conn
+	return s.Conn
 }
 
 func TestPool(t *testing.T) {
 	s := newServers(t, "10.0.0.1:80")
 	c := Build(nil, spec("10.0.0.1:80"), Deps{Dial: s.Dial})
-	defer c.Release(nil)
+	defer c.Release()
 	e := c.Pick(nil)
 	a, b := connect(t, c, e), connect(t, c, e)
 	theirsA, theirsB := <-s.accepted, <-s.accepted
-	c.Keep(a)
-	c.Keep(b)
+	c.keep(a)
+	c.keep(b)
 	if got := connect(t, c, e); got != b || !got.Reused {
 		t.Error("not the one that was used last")
 	}
@@ -85,7 +85,7 @@ func TestPool(t *testing.T) {
 	} else {
 		got.Close()
 	}
-	c.Keep(b)
+	c.keep(b)
 	_, _ = theirsB.Write([]byte("HTTP/1.1 408 unasked\r\n\r\n"))
 	if got := connect(t, c, e); got == b {
 		t.Error("one with unread bytes was handed out")
@@ -105,18 +105,18 @@ func TestServerLeafEnds(t *testing.T) {
 		e := c.Pick(nil)
 		a := connect(t, c, e)
 		a.expires = time.Now().Add(time.Minute)
-		c.Keep(a)
+		c.keep(a)
 		if got := connect(t, c, e); got != a {
 			t.Error("while the leaf lives the connection is not used again")
 		}
-		c.Keep(a)
+		c.keep(a)
 		time.Sleep(time.Minute + time.Second)
 		if got := connect(t, c, e); got == a {
 			t.Error("the connection outlives the leaf")
 		} else {
 			got.Close()
 		}
-		c.Release(nil)
+		c.Release()
 	})
 }
 
@@ -128,9 +128,9 @@ func TestIdleTimeout(t *testing.T) {
 		c := Build(nil, sp, Deps{Dial: s.Dial})
 		e := c.Pick(nil)
 		a, b := connect(t, c, e), connect(t, c, e)
-		c.Keep(a)
+		c.keep(a)
 		time.Sleep(4 * time.Second)
-		c.Keep(b)
+		c.keep(b)
 		for _, want := range []int64{2, 2, 1, 1, 0} { // after 8, 12 (9 is between), 16 ... seconds in steps of 2 from 6
 			time.Sleep(2 * time.Second)
 			synctest.Wait()
@@ -138,7 +138,7 @@ func TestIdleTimeout(t *testing.T) {
 				t.Errorf("%s: %d idle, want %d", time.Now().Format("05"), got, want)
 			}
 		}
-		c.Release(nil)
+		c.Release()
 	})
 }
 
@@ -151,18 +151,18 @@ func TestIdleTimeoutThatChanges(t *testing.T) {
 		c := Build(nil, long, Deps{Dial: s.Dial})
 		e := c.Pick(nil)
 		a, b := connect(t, c, e), connect(t, c, e)
-		c.Keep(a)
+		c.keep(a)
 		short := long
 		short.IdleTimeout = 10 * time.Second
 		next := Build(c, short, Deps{Dial: s.Dial})
-		c.Release(next)
-		next.Keep(b)
+		c.Release()
+		next.keep(b)
 		time.Sleep(11 * time.Second)
 		synctest.Wait()
 		if n := next.Endpoints()[0].ConnectionsIdle; n != 0 {
 			t.Errorf("%d are idle for longer than they may be", n)
 		}
-		next.Release(nil)
+		next.Release()
 	})
 }
 
@@ -170,39 +170,39 @@ func TestIdleTimeoutThatChanges(t *testing.T) {
 func TestBuildReuses(t *testing.T) {
 	s := newServers(t, "10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80")
 	old := Build(nil, spec("10.0.0.1:80", "10.0.0.2:80"), Deps{Dial: s.Dial})
-	stays, goes := old.members[0].Endpoint, old.members[1].Endpoint
+	stays, goes := old.members()[0].Endpoint, old.members()[1].Endpoint
 	a, b, inUse := connect(t, old, stays), connect(t, old, goes), connect(t, old, goes)
-	old.Keep(a)
-	old.Keep(b)
+	old.keep(a)
+	old.keep(b)
 	next := Build(old, spec("10.0.0.3:80", "10.0.0.1:80", "10.0.0.1:80"), Deps{Dial: s.Dial})
-	if next.Size() != 2 || next.members[1].Endpoint != stays {
-		t.Fatalf("%+v", next.members)
+	if next.Size() != 2 || next.members()[1].Endpoint != stays {
+		t.Fatalf("%+v", next.members())
 	}
 	// A configuration that is given up leaves the one in force alone.
 	staged := Build(old, spec("10.0.0.9:80"), Deps{Dial: s.Dial})
-	staged.Release(old)
+	staged.Release()
 	if old.Endpoints()[0].ConnectionsIdle != 1 || old.Endpoints()[1].ConnectionsIdle != 1 {
 		t.Error("giving up a staged cluster touched the one in force")
 	}
-	old.Release(next)
+	old.Release()
 	if got := connect(t, next, stays); got != a {
 		t.Error("its connection was lost")
 	}
 	if goes.status().ConnectionsIdle != 0 || !b.closed.Load() || inUse.closed.Load() {
 		t.Error("idle connections close, those in use do not")
 	}
-	old.Keep(inUse)
+	old.keep(inUse)
 	if !inUse.closed.Load() {
 		t.Error("a connection was kept to an endpoint that is gone")
 	}
 	a.Close()
 	tls := spec("10.0.0.1:80")
 	tls.TLS = &TLS{Key: "other peers"}
-	if Build(next, tls, Deps{}).members[0].Endpoint == stays {
+	if Build(next, tls, Deps{}).members()[0].Endpoint == stays {
 		t.Error("an endpoint was taken over though other peers are trusted")
 	}
-	next.Release(nil)
-	if e := Build(next, spec("10.0.0.1:80"), Deps{}).members[0].Endpoint; e == stays {
+	next.Release()
+	if e := Build(next, spec("10.0.0.1:80"), Deps{}).members()[0].Endpoint; e == stays {
 		t.Error("a retired endpoint was taken over")
 	}
 }
@@ -222,10 +222,10 @@ func TestHealth(t *testing.T) {
 			},
 			OnHealth: func(_, _ string, up bool, _ string) { told = append(told, up) },
 		})
-		bad, good := c.members[0].Endpoint, c.members[1].Endpoint
+		bad, good := c.members()[0].Endpoint, c.members()[1].Endpoint
 		broken.Store(true)
 		var ce *ConnectError
-		if _, err := c.Connect(context.Background(), bad, false); !errors.As(err, &ce) || !errors.Is(err, syscall.ECONNREFUSED) {
+		if _, err := c.Open(context.Background(), bad, false); !errors.As(err, &ce) || !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Fatal(err)
 		}
 		for range 10 {
@@ -251,8 +251,8 @@ func TestHealth(t *testing.T) {
 		c.MarkUp(good)
 		// A retired endpoint is left alone: nothing is leaked.
 		broken.Store(true)
-		_, _ = c.Connect(context.Background(), bad, true)
-		c.Release(nil)
+		_, _ = c.Open(context.Background(), bad, true)
+		c.Release()
 		c.MarkDown(good, "too late")
 		if good.Down() {
 			t.Error("a retired endpoint was marked")
@@ -267,11 +267,11 @@ func TestConnectTimeout(t *testing.T) {
 			return nil, ctx.Err()
 		}})
 		began := time.Now()
-		_, err := c.Connect(context.Background(), c.Pick(nil), false)
+		_, err := c.Open(context.Background(), c.Pick(nil), false)
 		if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != DefaultConnectTimeout {
 			t.Error(err, time.Since(began))
 		}
-		c.Release(nil)
+		c.Release()
 	})
 }
 
@@ -301,12 +301,12 @@ func TestProbeThatChanges(t *testing.T) {
 		right := wrong
 		right.Probe.Path = "/right"
 		next := Build(c, right, Deps{Dial: s.Dial})
-		c.Release(next)
+		c.Release()
 		time.Sleep(time.Minute)
 		if next.Endpoints()[0].Down {
 			t.Error("it is still asked in the old way")
 		}
-		next.Release(nil)
+		next.Release()
 		synctest.Wait()
 		close(s.accepted)
 		<-served
@@ -318,9 +318,9 @@ func TestOwnShortageIsNobodysFault(t *testing.T) {
 	c := Build(nil, spec("10.0.0.1:80"), Deps{Dial: func(context.Context, string, string) (net.Conn, error) {
 		return nil, &net.OpError{Op: "dial", Err: os.NewSyscallError("socket", syscall.EMFILE)}
 	}})
-	defer c.Release(nil)
+	defer c.Release()
 	e := c.Pick(nil)
-	if _, err := c.Connect(context.Background(), e, false); !errors.Is(err, syscall.EMFILE) || e.Down() {
+	if _, err := c.Open(context.Background(), e, false); !errors.Is(err, syscall.EMFILE) || e.Down() {
 		t.Errorf("%v; down: %t", err, e.Down())
 	}
 }

@@ -5,8 +5,8 @@
 // taken stays in force, and the client tries again for ever.
 //
 // Our own control plane marks each response with its generation and part; the parts are staged (stage.go) and handed over
-// as one Update. Any other control plane's responses are handed over one by one. State (state.go) can be kept on disk.
-// Start at Client.Run.
+// as one Update. State (state.go) can be kept on disk. Another's responses (Options.Stock: delta or the state of the world)
+// come type by type, and are assembled (assemble.go) to what is whole. Start at Client.Run.
 package xdsclient
 
 import (
@@ -48,7 +48,7 @@ const UserAgent = "hauberk"
 const (
 	MetadataDataplane = "hauberk.dataplane" // string: the Dataplane resource as JSON
 	MetadataTypes     = "hauberk.types"     // list of strings: the type URLs that it will subscribe to
-	// MetadataInstance is a random string, made by New: a stream with the same one replaces this client's older stream, and
+	// MetadataInstance is a random string (Options.Instance): a stream with the same one replaces this client's older stream, and
 	// one with another is a second proxy under this one's name.
 	MetadataInstance = "hauberk.instance"
 )
@@ -68,6 +68,11 @@ type Options struct {
 	// Adopted, if set, is called with each state that the Handler took (but not with Initial), to keep it on disk, before
 	// the control plane is told. It should not block for long.
 	Adopted func(*State)
+	// Instance is what MetadataInstance says. Default a new random string; a process that takes over from another one of
+	// the same proxy has that one's.
+	Instance string
+	// Stock is set for a control plane that is not Hauberk's; see there. It excludes Initial and Adopted.
+	Stock *Stock
 	// Logger is told of connections won and lost, and of NACKs. Default slog.Default.
 	Logger *slog.Logger
 }
@@ -108,6 +113,8 @@ type Status struct {
 	// LastNACK is what was refused last and why; empty once a later update was taken. NACKs counts all of them.
 	LastNACK string `json:"lastNACK,omitempty"`
 	NACKs    uint64 `json:"nacks"`
+	// Waiting is what a Stock control plane has not sent yet and is waited for, in words.
+	Waiting []string `json:"waiting,omitempty"`
 	// Attempts counts connection attempts.
 	Attempts uint64 `json:"attempts"`
 }
@@ -118,6 +125,11 @@ type Client struct {
 	log   *slog.Logger
 	node  *core.Node
 	types []string
+	pause pause
+
+	work     sync.Mutex // guards assembly; held while the Handler is at work
+	assembly *assembly  // nil but for a Stock control plane
+	awake    chan struct{}
 
 	mu     sync.Mutex // guards below
 	state  *State
@@ -140,6 +152,10 @@ func New(o Options) (*Client, error) {
 	c := &Client{opts: o, log: o.Logger, types: Types(), state: newState(), status: Status{Since: time.Now()}}
 	c.state.Node = o.Node.GetId()
 	c.node = proto.Clone(o.Node).(*core.Node)
+	if o.Stock != nil {
+		c.assembly, c.awake = newAssembly(o.Stock), make(chan struct{}, 1)
+		return c, o.Stock.check()
+	}
 	if c.node.Metadata == nil {
 		c.node.Metadata = &structpb.Struct{}
 	}
@@ -151,7 +167,10 @@ func New(o Options) (*Client, error) {
 		list.Values = append(list.Values, structpb.NewStringValue(t))
 	}
 	c.node.Metadata.Fields[MetadataTypes] = structpb.NewListValue(list)
-	c.node.Metadata.Fields[MetadataInstance] = structpb.NewStringValue(rand.Text())
+	if c.opts.Instance == "" {
+		c.opts.Instance = rand.Text()
+	}
+	c.node.Metadata.Fields[MetadataInstance] = structpb.NewStringValue(c.opts.Instance)
 	return c, nil
 }
 
@@ -160,12 +179,21 @@ func (c *Client) Run(ctx context.Context) error {
 	if s := c.opts.Initial; s != nil {
 		c.restore(ctx, s)
 	}
+	if c.opts.Stock != nil {
+		var timing sync.WaitGroup
+		defer timing.Wait()
+		timing.Go(func() { c.keepTime(ctx) })
+	}
 	wait := newBackoff()
-	for ctx.Err() == nil {
+	for c.pause.wait(ctx) {
 		began := time.Now()
-		heard, err := c.stream(ctx)
+		heard, err := c.pausable(ctx)
 		if ctx.Err() != nil {
 			break
+		}
+		if errors.Is(err, errPaused) {
+			c.quiet()
+			continue
 		}
 		c.lost(err)
 		// A control plane that answers and hangs up at once is not to be asked ten times a second.
@@ -176,9 +204,7 @@ func (c *Client) Run(ctx context.Context) error {
 			break
 		}
 	}
-	c.mu.Lock()
-	c.setConnected(false)
-	c.mu.Unlock()
+	c.quiet()
 	return nil
 }
 

@@ -38,6 +38,14 @@ func (c *Client) stream(ctx context.Context) (heard bool, err error) {
 	defer conn.Close()
 	streamCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if c.opts.Stock != nil {
+		return c.followStock(ctx, streamCtx, conn)
+	}
+	return c.followOurs(ctx, streamCtx, conn)
+}
+
+// followOurs holds a stream with Hauberk's own control plane. ctx is Run's.
+func (c *Client) followOurs(ctx, streamCtx context.Context, conn *grpc.ClientConn) (heard bool, err error) {
 	wire, err := discovery.NewAggregatedDiscoveryServiceClient(conn).DeltaAggregatedResources(streamCtx, grpc.MaxCallRecvMsgSize(maxResponse))
 	if err != nil {
 		return false, streamError(err)
@@ -149,14 +157,7 @@ func (c *Client) subscribed(typeURL string) bool {
 // answer ACKs the responses, or NACKs each with the reason.
 func answer(wire deltaStream, responses []*discovery.DeltaDiscoveryResponse, refusal error) error {
 	for _, r := range responses {
-		req := &discovery.DeltaDiscoveryRequest{TypeUrl: r.GetTypeUrl(), ResponseNonce: r.GetNonce()}
-		if refusal != nil {
-			reason := strings.ToValidUTF8(refusal.Error(), "?")
-			if len(reason) > maxReason {
-				reason = strings.ToValidUTF8(reason[:maxReason], "") + "..."
-			}
-			req.ErrorDetail = &rpcstatus.Status{Code: int32(codes.InvalidArgument), Message: reason}
-		}
+		req := &discovery.DeltaDiscoveryRequest{TypeUrl: r.GetTypeUrl(), ResponseNonce: r.GetNonce(), ErrorDetail: detail(refusal)}
 		if err := wire.Send(req); err != nil {
 			return err
 		}
@@ -164,8 +165,20 @@ func answer(wire deltaStream, responses []*discovery.DeltaDiscoveryResponse, ref
 	return nil
 }
 
+// detail is what the control plane is told of a refusal; nil where there is none.
+func detail(refusal error) *rpcstatus.Status {
+	if refusal == nil {
+		return nil
+	}
+	reason := strings.ToValidUTF8(refusal.Error(), "?")
+	if len(reason) > maxReason {
+		reason = strings.ToValidUTF8(reason[:maxReason], "") + "..."
+	}
+	return &rpcstatus.Status{Code: int32(codes.InvalidArgument), Message: reason}
+}
+
 // broken finds out why a Send failed: gRPC says only io.EOF there, and the reason when one receives.
-func broken(wire deltaStream, err error) error {
+func broken[R any](wire interface{ Recv() (R, error) }, err error) error {
 	for errors.Is(err, io.EOF) {
 		if _, reason := wire.Recv(); reason != nil {
 			return streamError(reason)

@@ -83,6 +83,13 @@ func (c *Conn) PeekNow(p []byte) (int, error) { return c.in.peek(p) }
 // WaitReadable blocks until Read would not.
 func (c *Conn) WaitReadable() error { return c.wrap("wait", c.in.wait()) }
 
+// PeerReset tells whether the peer has reset the connection.
+func (c *Conn) PeerReset() bool {
+	c.in.mu.Lock()
+	defer c.in.mu.Unlock()
+	return c.in.reset
+}
+
 // PeerClosed tells whether the peer has ended its sending side.
 func (c *Conn) PeerClosed() bool {
 	c.in.mu.Lock()

@@ -1,8 +1,8 @@
 // Package sock does to connections what net.Conn has no words for: look at the next bytes without taking them, ask whether
 // an idle connection is still alive, wait for bytes without holding a buffer, half-close, and reset.
 //
-// It works through tls.Conn on the socket below, and on in-memory connections that offer the same by methods (Peeker).
-// It is not a portability layer: sockets are Linux ones.
+// It works through tls.Conn on the socket below, on layers above a socket that say what they hold back (Layer), and on
+// in-memory connections that offer the same by methods (Peeker). It is not a portability layer: sockets are Linux ones.
 package sock
 
 import (
@@ -26,6 +26,21 @@ type Peeker interface {
 	PeerClosed() bool
 }
 
+// Awaiter is a connection that knows how to wait by itself: an in-memory one, or a stream of HTTP/2.
+type Awaiter interface {
+	// WaitReadable blocks until a Read would not, or the read deadline passes.
+	WaitReadable() error
+}
+
+// Layer is a connection above another one that may hold bytes which it has read there and not yet handed out.
+type Layer interface {
+	NetConn() net.Conn
+	// WaitReadable blocks until a Read is likely not to, or the read deadline passes; ErrNotSupported before it can tell.
+	WaitReadable() error
+	// Held tells whether bytes were taken from the connection below and not yet read.
+	Held() bool
+}
+
 // ErrNotSupported says that a connection is neither a socket nor a Peeker, or that bytes may wait above the socket (TLS).
 var ErrNotSupported = errors.New("sock: connection can not be looked into")
 
@@ -35,6 +50,34 @@ func below(c net.Conn) net.Conn {
 		t, ok := c.(interface{ NetConn() net.Conn })
 		if !ok {
 			return c
+		}
+		c = t.NetConn()
+	}
+}
+
+// layer returns the Layer that c is or that lies below it, or nil.
+func layer(c net.Conn) Layer {
+	for {
+		if l, ok := c.(Layer); ok {
+			return l
+		}
+		t, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			return nil
+		}
+		c = t.NetConn()
+	}
+}
+
+// isTLS tells whether c is, or lies above, a TLS connection that says nothing about what it holds back.
+func isTLS(c net.Conn) bool {
+	for {
+		if _, ok := c.(*tls.Conn); ok {
+			return true
+		}
+		t, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			return false
 		}
 		c = t.NetConn()
 	}
@@ -78,6 +121,9 @@ func Peek(c net.Conn, p []byte) (int, error) {
 // error, and bytes that nobody asked for all mean that it must not be used. It looks at the socket below TLS: what the
 // peer sends on an idle TLS connection is an alert.
 func Alive(c net.Conn) bool {
+	if l := layer(c); l != nil && l.Held() {
+		return false
+	}
 	var b [1]byte
 	_, err := peekNow(below(c), b[:])
 	return err == syscall.EAGAIN || err == ErrNotSupported
@@ -90,31 +136,43 @@ func PeerClosed(c net.Conn) bool {
 	if m, ok := c.(Peeker); ok {
 		return m.PeerClosed()
 	}
+	return polled(c, pollErr|pollHup|pollRdHup)
+}
+
+// PeerReset tells whether the connection is over in both directions: the peer has reset it, as one that is gone answers
+// whatever is sent to it. It looks at the socket below TLS.
+func PeerReset(c net.Conn) bool {
+	c = below(c)
+	if m, ok := c.(interface{ PeerReset() bool }); ok {
+		return m.PeerReset()
+	}
+	return polled(c, pollErr|pollHup)
+}
+
+// Events of poll(2).
+const (
+	pollErr   = 0x8
+	pollHup   = 0x10
+	pollRdHup = 0x2000
+)
+
+// polled is poll(2) without waiting: whether one of events is there. POLLRDHUP tells of a FIN whatever is unread before it.
+func polled(c net.Conn, events int16) bool {
 	raw, err := rawConn(c)
 	if err != nil {
 		return false
 	}
-	closed := false
-	if raw.Control(func(fd uintptr) { closed = hungUp(fd) }) != nil {
-		return true // we have closed it ourselves
-	}
-	return closed
-}
-
-// hungUp is poll(2) without waiting. POLLRDHUP tells of a FIN whatever is unread before it.
-func hungUp(fd uintptr) bool {
-	const (
-		pollErr   = 0x8
-		pollHup   = 0x10
-		pollRdHup = 0x2000
-	)
-	p := struct {
-		fd              int32
-		events, revents int16
-	}{fd: int32(fd), events: pollRdHup}
-	var now syscall.Timespec
-	n, _, errno := syscall.RawSyscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1, uintptr(unsafe.Pointer(&now)), 0, 0, 0)
-	return errno == 0 && n == 1 && p.revents&(pollErr|pollHup|pollRdHup) != 0
+	is := false
+	err = raw.Control(func(fd uintptr) {
+		p := struct {
+			fd              int32
+			events, revents int16
+		}{fd: int32(fd), events: pollRdHup}
+		var now syscall.Timespec
+		n, _, errno := syscall.RawSyscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1, uintptr(unsafe.Pointer(&now)), 0, 0, 0)
+		is = errno == 0 && n == 1 && p.revents&events != 0
+	})
+	return is || err != nil // an error: we have closed it ourselves
 }
 
 func peekNow(c net.Conn, p []byte) (int, error) {
@@ -138,15 +196,18 @@ func peekNow(c net.Conn, p []byte) (int, error) {
 }
 
 // WaitReadable blocks until c has something to read (bytes, the end or an error), holding no buffer. It observes the read
-// deadline. Over TLS it answers ErrNotSupported: the next bytes may already be in the TLS connection's own buffer.
+// deadline. Over a bare tls.Conn it answers ErrNotSupported: the next bytes may already be in its own buffer.
 func WaitReadable(c net.Conn) error {
-	if _, ok := c.(*tls.Conn); ok {
+	if w, ok := c.(Awaiter); ok {
+		return w.WaitReadable()
+	}
+	if l := layer(c); l != nil {
+		return l.WaitReadable()
+	}
+	if isTLS(c) {
 		return ErrNotSupported
 	}
-	if m, ok := c.(Peeker); ok {
-		return m.WaitReadable()
-	}
-	raw, err := rawConn(c)
+	raw, err := rawConn(below(c))
 	if err != nil {
 		return ErrNotSupported
 	}
@@ -199,9 +260,9 @@ func CloseWrite(c net.Conn) error {
 	}
 	_ = c.SetWriteDeadline(time.Now().Add(5 * time.Second))
 	err := h.CloseWrite()
-	if t, ok := c.(*tls.Conn); ok {
+	if t, ok := c.(interface{ NetConn() net.Conn }); ok {
 		// close_notify alone leaves the socket open; peers below TLS wait for the FIN.
-		if b, ok := t.NetConn().(interface{ CloseWrite() error }); ok {
+		if b, ok := below(t.NetConn()).(interface{ CloseWrite() error }); ok {
 			_ = b.CloseWrite()
 		}
 	}

@@ -1,7 +1,6 @@
 package sock
 
 import (
-	"crypto/tls"
 	"net"
 	"syscall"
 )
@@ -9,11 +8,12 @@ import (
 // Waiter asks one connection again and again without allocating, as WaitReadable and Alive do once. It is not safe for
 // concurrent use.
 type Waiter struct {
-	mem  Peeker
-	raw  syscall.RawConn
-	tls  bool
-	read func(fd uintptr) bool
-	look func(fd uintptr)
+	layer Layer // asked first
+	mem   Peeker
+	raw   syscall.RawConn
+	tls   bool
+	read  func(fd uintptr) bool
+	look  func(fd uintptr)
 
 	asked bool
 	errno syscall.Errno
@@ -22,8 +22,8 @@ type Waiter struct {
 
 // NewWaiter makes the Waiter of c, for its lifetime.
 func NewWaiter(c net.Conn) *Waiter {
-	w := &Waiter{}
-	_, w.tls = c.(*tls.Conn)
+	w := &Waiter{layer: layer(c)}
+	w.tls = w.layer == nil && isTLS(c)
 	transport := below(c)
 	if w.mem, _ = transport.(Peeker); w.mem != nil {
 		return w
@@ -46,6 +46,8 @@ func NewWaiter(c net.Conn) *Waiter {
 // WaitReadable blocks until a Read is likely not to; see the function of that name.
 func (w *Waiter) WaitReadable() error {
 	switch {
+	case w.layer != nil:
+		return w.layer.WaitReadable()
 	case w.tls:
 		return ErrNotSupported
 	case w.mem != nil:
@@ -60,6 +62,8 @@ func (w *Waiter) WaitReadable() error {
 // Alive tells whether the idle connection may carry another message; see the function of that name.
 func (w *Waiter) Alive() bool {
 	switch {
+	case w.layer != nil && w.layer.Held():
+		return false
 	case w.mem != nil:
 		_, err := w.mem.PeekNow(w.one[:])
 		return err == syscall.EAGAIN

@@ -47,8 +47,9 @@ func Evaluate(p *ir.Permission, c Call) Result {
 	return r
 }
 
-// parameters are what a segment of a path may end with (RFC 3986 section 3.3), or is all of it.
-var parameters = regexp.MustCompile(`/;[^/]*|;[^/]*`)
+// parameters are what a segment of a path may end with (RFC 3986 section 3.3), or is all of it. An escaped semicolon counts: a
+// server that decodes first sees no difference.
+var parameters = regexp.MustCompile(`/(?:;|%3[Bb])[^/]*|(?:;|%3[Bb])[^/]*`)
 
 // firstDenial also asks for the path without parameters: there are applications that cut them off, to which /admin;x is
 // /admin. What is allowed is allowed only as it is spelled.

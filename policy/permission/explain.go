@@ -38,7 +38,7 @@ func (Policy) Warnings(r *api.Resource, proxies []*ir.Proxy) []string {
 	var all []string
 	for _, p := range proxies {
 		for _, in := range p.Inbounds {
-			if _, ok := target.Inbound(r.Spec.(*Spec).TargetRef, p, in.PortName); !ok || in.Protocol == ir.HTTP {
+			if _, ok := target.Inbound(r.Spec.(*Spec).TargetRef, p, in.PortName); !ok || in.Protocol.IsHTTP() {
 				continue
 			}
 			var lists ir.Permission

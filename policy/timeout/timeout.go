@@ -158,11 +158,11 @@ func take(t *time.Duration, d *api.Duration) {
 // set writes t into a listener and what it leads to. Two listeners never lead to the same cluster.
 func set(p *ir.Proxy, l *ir.Listener, t times) error {
 	l.Timeouts = ir.ListenerTimeouts{Idle: t.idle}
-	if l.Protocol == ir.HTTP {
+	if l.Protocol.IsHTTP() {
 		l.Timeouts = ir.ListenerTimeouts{Idle: t.idle, StreamIdle: t.streamIdle, RequestHeaders: t.requestHeaders, MaxConnection: t.maxConnection}
 	}
 	clusters := []string{l.Cluster}
-	if l.Protocol == ir.HTTP {
+	if l.Protocol.IsHTTP() {
 		clusters = nil
 		for _, r := range l.Routes {
 			r.Timeouts = ir.RouteTimeouts{Request: t.request, MaxStream: t.maxStream}

@@ -160,7 +160,7 @@ func TestTelemetry(t *testing.T) {
 		first, _, ok := strings.Cut(string(text), "\n")
 		return ok && json.Unmarshal([]byte(first), &entry) == nil
 	})
-	for key, want := range map[string]any{"method": "GET", "path": "/a", "response_code": float64(200), "protocol": "HTTP/1.1"} {
+	for key, want := range map[string]any{"method": "GET", "path": "/a", "response_code": float64(200), "protocol": "HTTP/2"} {
 		if entry[key] != want {
 			t.Errorf("access log: %s is %v, want %v in %v", key, entry[key], want, entry)
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/hauberk-mesh/hauberk/api"
+	"github.com/hauberk-mesh/hauberk/controlplane/store"
 )
 
 // Registration is a proxy that has connected and proven who it is. All but Resource comes from its certificate.
@@ -120,6 +121,13 @@ func (s *Session) end() bool {
 	}
 	e.session = nil
 	return true
+}
+
+// Written is the newest revision that was written of any dataplane.
+func (m *Manager) Written() store.Revision {
+	m.writing.Lock()
+	defer m.writing.Unlock()
+	return m.written
 }
 
 // Leave withdraws a dataplane at once, as its proxy has asked on another stream than that of its session. The session may

@@ -1,10 +1,12 @@
 package translate
 
 import (
+	"math"
 	"strings"
 
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -35,7 +37,8 @@ func cluster(c *ir.Cluster) (*clusterv3.Cluster, error) {
 		ConnectTimeout: ifSet(c.Timeouts.Connect),
 		Metadata:       metadata(clusterMetadata(c)),
 		// Unready endpoints are used only if no other is left; see lbEndpoint.
-		CommonLbConfig: &clusterv3.Cluster_CommonLbConfig{HealthyPanicThreshold: &typev3.Percent{Value: 1}},
+		CommonLbConfig:  &clusterv3.Cluster_CommonLbConfig{HealthyPanicThreshold: &typev3.Percent{Value: 1}},
+		CircuitBreakers: unlimited(),
 	}
 	if isApplication(c) {
 		endpoints, err := loadAssignment(c.Name, c.Endpoints)
@@ -49,20 +52,29 @@ func cluster(c *ir.Cluster) (*clusterv3.Cluster, error) {
 		m.EdsClusterConfig = &clusterv3.Cluster_EdsClusterConfig{EdsConfig: ads()}
 	}
 	if c.TLS != nil {
-		socket, err := upstreamTLS(c.TLS)
+		socket, err := upstreamTLS(c)
 		if err != nil {
 			return nil, err
 		}
 		m.TransportSocket = socket
 	}
-	if c.Protocol == ir.HTTP {
-		options, err := upstreamHTTP(c.Timeouts)
+	if c.Protocol.IsHTTP() {
+		options, err := upstreamHTTP(c)
 		if err != nil {
 			return nil, err
 		}
 		m.TypedExtensionProtocolOptions = map[string]*anypb.Any{httpOptionsKey: options}
 	}
 	return m, nil
+}
+
+// unlimited says that nothing is limited where no policy limits it: left out, Envoy's own thresholds of 1024 would hold, which
+// nobody in the mesh has asked for.
+func unlimited() *clusterv3.CircuitBreakers {
+	most := wrapperspb.UInt32(math.MaxUint32)
+	return &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{{
+		MaxConnections: most, MaxPendingRequests: most, MaxRequests: most, MaxRetries: most,
+	}}}
 }
 
 // clusterMetadata names the destination. An application is none: to telemetry the proxy in front of it is.
@@ -84,7 +96,8 @@ func clusterMetadata(c *ir.Cluster) map[string]*structpb.Value {
 }
 
 // upstreamTLS accepts exactly the identities of the service, proven under any of the trust bundles.
-func upstreamTLS(t *ir.UpstreamTLS) (*corev3.TransportSocket, error) {
+func upstreamTLS(c *ir.Cluster) (*corev3.TransportSocket, error) {
+	t := c.TLS
 	ids := t.PeerIDs
 	if len(ids) == 0 {
 		ids = []string{nobody}
@@ -96,22 +109,28 @@ func upstreamTLS(t *ir.UpstreamTLS) (*corev3.TransportSocket, error) {
 			Matcher: exactly(id),
 		})
 	}
-	return socket(tlsSocket, &tlsv3.UpstreamTlsContext{
-		Sni:              t.SNI,
-		CommonTlsContext: commonTLS(tlsParameters("", ""), &tlsv3.CertificateValidationContext{MatchTypedSubjectAltNames: sans}),
-	})
+	context := commonTLS(tlsParameters("", ""), &tlsv3.CertificateValidationContext{MatchTypedSubjectAltNames: sans})
+	if c.Protocol.IsHTTP() {
+		context.AlpnProtocols = []string{"h2"}
+	}
+	return socket(tlsSocket, &tlsv3.UpstreamTlsContext{Sni: t.SNI, CommonTlsContext: context})
 }
 
-func upstreamHTTP(t ir.ClusterTimeouts) (*anypb.Any, error) {
-	return packed(&httpv3.HttpProtocolOptions{
-		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{IdleTimeout: always(t.Idle)},
-		UpstreamProtocolOptions: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_{
-			ExplicitHttpConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig{
-				ProtocolConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{
-					HttpProtocolOptions: &corev3.Http1ProtocolOptions{},
-				},
-			},
+// upstreamHTTP: between proxies requests share connections of HTTP/2, whatever the application speaks.
+func upstreamHTTP(c *ir.Cluster) (*anypb.Any, error) {
+	explicit := &httpv3.HttpProtocolOptions_ExplicitHttpConfig{
+		ProtocolConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{
+			Http2ProtocolOptions: &corev3.Http2ProtocolOptions{},
 		},
+	}
+	if isApplication(c) && c.Protocol == ir.HTTP {
+		explicit.ProtocolConfig = &httpv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{
+			HttpProtocolOptions: &corev3.Http1ProtocolOptions{},
+		}
+	}
+	return packed(&httpv3.HttpProtocolOptions{
+		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{IdleTimeout: always(c.Timeouts.Idle)},
+		UpstreamProtocolOptions:   &httpv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: explicit},
 	})
 }
 

@@ -23,6 +23,9 @@ const (
 
 	// probeHeader marks the request by which another proxy asks whether the application answers.
 	probeHeader = "hauberk-probe"
+
+	// maxStreams is how many requests share a connection between two proxies; more get another one (DESIGN section 5).
+	maxStreams = 100
 )
 
 // inboundHTTP judges before it forwards. The health check comes first: another proxy may ask whether the application
@@ -94,6 +97,10 @@ func (c *httpChain) manager(l *ir.Listener) (*hcmv3.HttpConnectionManager, error
 		NormalizePath:                wrapperspb.Bool(true),
 		MergeSlashes:                 true,
 		PathWithEscapedSlashesAction: hcmv3.HttpConnectionManager_REJECT_REQUEST,
+		PreserveExternalRequestId:    true, // both sides of a hop are joined by it
+		HttpProtocolOptions:          &corev3.Http1ProtocolOptions{AcceptHttp_10: true},
+		Http2ProtocolOptions:         &corev3.Http2ProtocolOptions{MaxConcurrentStreams: wrapperspb.UInt32(maxStreams)},
+		UpgradeConfigs:               []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
 		StreamIdleTimeout:            always(l.Timeouts.StreamIdle),
 		RequestHeadersTimeout:        ifSet(l.Timeouts.RequestHeaders),
 		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{

@@ -47,7 +47,7 @@ func inbound(l *ir.Listener) (*listenerv3.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	socket, err := downstreamTLS(l.TLS)
+	socket, err := downstreamTLS(l)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +77,7 @@ func permit(m *listenerv3.Listener, secure *listenerv3.FilterChain, protocol ir.
 		Name:       tlsInspector,
 		ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: inspector},
 	}}
-	if protocol != ir.HTTP {
+	if !protocol.IsHTTP() {
 		m.ListenerFiltersTimeout = always(sniffTimeout)
 		m.ContinueOnListenerFiltersTimeout = true
 	}
@@ -98,7 +98,7 @@ func outbound(l *ir.Listener) (*listenerv3.Listener, error) {
 		return nil, err
 	}
 	var filter *listenerv3.Filter
-	if l.Protocol == ir.HTTP {
+	if l.Protocol.IsHTTP() {
 		filter, err = outboundHTTP(l)
 	} else {
 		filter, err = tcpProxy(l)
@@ -111,8 +111,8 @@ func outbound(l *ir.Listener) (*listenerv3.Listener, error) {
 }
 
 func base(l *ir.Listener, direction corev3.TrafficDirection) (*listenerv3.Listener, error) {
-	if l.Protocol != ir.HTTP && l.Protocol != ir.TCP {
-		return nil, fmt.Errorf("protocol %q is neither http nor tcp", l.Protocol)
+	if !l.Protocol.IsHTTP() && l.Protocol != ir.TCP {
+		return nil, fmt.Errorf("protocol %q is neither http, http2, grpc nor tcp", l.Protocol)
 	}
 	addr, err := address(l.Address, l.Port)
 	if err != nil {
@@ -131,7 +131,7 @@ func inboundFilters(l *ir.Listener) ([]*listenerv3.Filter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("permission: %w", err)
 	}
-	if l.Protocol == ir.HTTP {
+	if l.Protocol.IsHTTP() {
 		manager, err := inboundHTTP(l, rules)
 		return []*listenerv3.Filter{manager}, err
 	}
@@ -176,14 +176,16 @@ func networkFilter(name string, config proto.Message) (*listenerv3.Filter, error
 	return &listenerv3.Filter{Name: name, ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: a}}, nil
 }
 
-func downstreamTLS(t *ir.InboundTLS) (*corev3.TransportSocket, error) {
+func downstreamTLS(l *ir.Listener) (*corev3.TransportSocket, error) {
+	t := l.TLS
 	if versions := []string{"", "TLS12", "TLS13"}; !slices.Contains(versions, t.MinVersion) || !slices.Contains(versions, t.MaxVersion) {
 		return nil, fmt.Errorf("TLS versions %q to %q: only TLS12 and TLS13 are known", t.MinVersion, t.MaxVersion)
 	}
-	return socket(tlsSocket, &tlsv3.DownstreamTlsContext{
-		RequireClientCertificate: wrapperspb.Bool(true),
-		CommonTlsContext:         commonTLS(tlsParameters(t.MinVersion, t.MaxVersion), &tlsv3.CertificateValidationContext{}),
-	})
+	context := commonTLS(tlsParameters(t.MinVersion, t.MaxVersion), &tlsv3.CertificateValidationContext{})
+	if l.Protocol.IsHTTP() {
+		context.AlpnProtocols = []string{"h2", "http/1.1"}
+	}
+	return socket(tlsSocket, &tlsv3.DownstreamTlsContext{RequireClientCertificate: wrapperspb.Bool(true), CommonTlsContext: context})
 }
 
 func socket(name string, config proto.Message) (*corev3.TransportSocket, error) {

@@ -46,7 +46,7 @@ func rules(p *ir.Permission, protocol ir.Protocol) (permissionRules, error) {
 
 // holding are the entries that can hold at all on a chain of this protocol.
 func holding(entries []ir.PermissionEntry, protocol ir.Protocol) []ir.PermissionEntry {
-	if protocol == ir.HTTP {
+	if protocol.IsHTTP() {
 		return entries
 	}
 	var out []ir.PermissionEntry
@@ -86,7 +86,7 @@ func rbacPolicy(e *ir.PermissionEntry, protocol ir.Protocol) (*rbacv3.Policy, er
 		return nil, err
 	}
 	var all []*rbacv3.Permission
-	if protocol == ir.HTTP {
+	if protocol.IsHTTP() {
 		if len(e.Methods) > 0 {
 			all = append(all, anyOf(methods(e.Methods)))
 		}

@@ -4,14 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"sync/atomic"
 
 	"github.com/hauberk-mesh/hauberk/dataplane/http/message"
-)
-
-// Limits of what a chunked body may carry beside its data.
-const (
-	maxChunkLine = 1 << 10 // size and extensions of one chunk
-	maxTrailers  = 16 << 10
 )
 
 // direct reads skip the Reader's buffer when at least so much is wanted: smaller ones would cost more calls than copies.
@@ -26,10 +21,12 @@ type Body struct {
 	done bool
 	err  error
 
-	trailerBytes int
+	extra        int64 // bytes of chunk extensions, beyond those of data
+	trailerBytes int   // that were read, and how many fields
+	trailers     int
 	count        int64
-	// Trailer holds the fields after a chunked body, once it is Done; framing and routing fields are left out.
-	Trailer message.Header
+	trailer      message.Header // framing and routing fields are left out
+	ended        atomic.Bool    // done, for another goroutine
 }
 
 // part is the state of a chunked body: RFC 9112 section 7.1.
@@ -43,12 +40,49 @@ const (
 
 // Reset makes b the body that follows a head read from r.
 func (b *Body) Reset(r *Reader, f Framing) {
-	b.Trailer.Reset()
-	*b = Body{r: r, kind: f.Kind, left: f.Length, Trailer: b.Trailer}
+	b.trailer.Reset()
+	b.r, b.kind, b.left, b.part, b.err, b.count = r, f.Kind, f.Length, sizeLine, nil, 0
+	b.extra, b.trailerBytes, b.trailers = 0, 0, 0
 	if f.Kind == Chunked {
 		b.left = 0
 	}
 	b.done = f.Kind == None || f.Kind == Length && f.Length == 0
+	b.ended.Store(b.done)
+}
+
+// finish notes that the body was read to its end.
+func (b *Body) finish() {
+	b.done = true
+	b.ended.Store(true)
+}
+
+// Trailer are the fields after a chunked body, once it is Done.
+func (b *Body) Trailer() *message.Header { return &b.trailer }
+
+// Await blocks until a Read would not: see message.Content.
+func (b *Body) Await() error {
+	for b.Available() == 0 && b.err == nil && !b.done {
+		if b.r.Buffered() > 0 { // the beginning of a chunk's size, or of a trailer
+			if err := b.r.fill(); err != nil {
+				return b.ends(err)
+			}
+			continue
+		}
+		readable, err := b.r.awaitReadable()
+		if err != nil {
+			return b.ends(err)
+		}
+		if readable && (b.kind != Chunked || b.left > 0) {
+			return nil
+		}
+		if err := b.r.fill(); err != nil {
+			if err = b.ends(err); err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
+	return b.err
 }
 
 // Done tells whether the body was read to its end. It looks at what is buffered and never blocks.
@@ -105,7 +139,7 @@ func (b *Body) Read(p []byte) (int, error) {
 			return n, nil
 		}
 		if err != nil {
-			return 0, b.ended(err)
+			return 0, b.ends(err)
 		}
 	}
 }
@@ -138,16 +172,16 @@ func (b *Body) took(n int) {
 		return
 	}
 	if b.kind == Length {
-		b.done = true
+		b.finish()
 	} else {
 		b.part = dataEnd
 	}
 }
 
-func (b *Body) ended(err error) error {
+func (b *Body) ends(err error) error {
 	if err == io.EOF {
 		if b.kind == UntilClose {
-			b.done = true
+			b.finish()
 			return io.EOF
 		}
 		err = io.ErrUnexpectedEOF
@@ -191,75 +225,47 @@ func (b *Body) crlf() bool {
 	return true
 }
 
-// line returns the next whole line without its CRLF, consumed.
-func (b *Body) line(limit int) (string, bool) {
+// line returns the next whole line without its CRLF, consumed. It is valid until the next read.
+func (b *Body) line(limit int) ([]byte, bool) {
 	buf := b.r.buf[b.r.r:b.r.w]
 	i := bytes.IndexByte(buf, '\n')
-	if i > limit || i < 0 && len(buf) > limit {
+	if i > limit+len("\r") || i < 0 && len(buf) > limit+len("\r") {
 		b.err = bad("line in a chunked body is longer than %d bytes", limit)
-		return "", false
+		return nil, false
 	}
 	if i < 0 {
-		return "", false
+		return nil, false
 	}
 	if i == 0 || buf[i-1] != '\r' {
 		b.err = bad("line ends without CR in a chunked body")
-		return "", false
+		return nil, false
 	}
-	s := string(buf[:i-1])
 	b.r.r += i + 1
-	return s, true
-}
-
-// size reads "1A;extension". Extensions are checked and dropped: RFC 9112 section 7.1.1.
-func (b *Body) size() bool {
-	s, ok := b.line(maxChunkLine)
-	if !ok {
-		return false
-	}
-	var n int64
-	i := 0
-	for ; i < len(s); i++ {
-		d := unhex(s[i])
-		if d < 0 {
-			break
-		}
-		if i >= 15 { // what fits an int64, leading zeros included
-			b.err = bad("chunk size is too big")
-			return false
-		}
-		n = n<<4 | int64(d)
-	}
-	if i == 0 || i < len(s) && s[i] != ';' || !all(s[i:], isValue) {
-		b.err = bad("malformed chunk size")
-		return false
-	}
-	if b.left = n; n == 0 {
-		b.part = trailers
-	}
-	return true
+	return buf[:i-1], true
 }
 
 func (b *Body) trailerLine() bool {
-	s, ok := b.line(maxTrailers)
+	limits := &b.r.limits
+	line, ok := b.line(limits.Trailers)
 	if !ok {
 		return false
 	}
-	if s == "" {
-		b.done = true
+	if len(line) == 0 {
+		b.finish()
 		return false
 	}
-	if b.trailerBytes += len(s); b.trailerBytes > maxTrailers || len(b.Trailer.Fields) >= MaxFields {
-		b.err = bad("trailers are longer than %d bytes or %d fields", maxTrailers, MaxFields)
+	b.trailerBytes += len(line) + len("\r\n")
+	if b.trailers++; b.trailerBytes > limits.Trailers || b.trailers > limits.Fields {
+		b.err = bad("trailers are longer than %d bytes or %d fields", limits.Trailers, limits.Fields)
 		return false
 	}
-	name, value, err := splitField(s)
+	name, value, err := splitField(b.r.text.keep(line))
 	if err != nil {
 		b.err = err
 		return false
 	}
 	if mayTrail(name) {
-		b.Trailer.Add(name, value)
+		b.trailer.Add(name, value)
 	}
 	return true
 }
@@ -280,16 +286,4 @@ func mayTrail(name string) bool {
 // HasPrefix tells whether a field name begins with prefix, which is lower case.
 func HasPrefix(name, prefix string) bool {
 	return len(name) >= len(prefix) && fold(name[:len(prefix)], prefix)
-}
-
-func unhex(c byte) int {
-	switch {
-	case '0' <= c && c <= '9':
-		return int(c - '0')
-	case 'a' <= c && c <= 'f':
-		return int(c-'a') + 10
-	case 'A' <= c && c <= 'F':
-		return int(c-'A') + 10
-	}
-	return -1
 }

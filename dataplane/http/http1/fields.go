@@ -15,10 +15,19 @@ type fields struct {
 	encoding      string
 	host          string
 	upgrade       string
-	expect        string
 
+	expects, unexpected             bool // Expect: 100-continue, or anything else
 	close, keepAlive, upgradeListed bool
+	trailers                        bool     // TE lists them
 	more                            []string // further options of Connection: names of fields
+
+	limits *Limits
+}
+
+// begin makes f ready for a head.
+func (f *fields) begin(l *Limits) *fields {
+	*f = fields{limits: l, more: f.more[:0]}
+	return f
 }
 
 // parse reads lines, each with its CRLF, and appends the end-to-end fields to h.
@@ -31,14 +40,18 @@ func (f *fields) parse(lines string, h *message.Header) error {
 		}
 		line := lines[:end]
 		lines = lines[end+2:]
-		if count++; count > MaxFields {
-			return errTooManyFields
+		if count++; count > f.limits.Fields {
+			return f.limits.tooManyFields()
 		}
 		name, value, err := splitField(line)
 		if err != nil {
 			return err
 		}
-		if !f.own(name, value) {
+		own, err := f.own(name, value)
+		if err != nil {
+			return err
+		}
+		if !own {
 			h.Fields = append(h.Fields, message.Field{Name: name, Value: value})
 		}
 	}
@@ -56,54 +69,77 @@ func splitField(line string) (name, value string, err error) {
 		return "", "", bad("malformed header field")
 	}
 	name, value = line[:i], trim(line[i+1:])
-	if !all(value, isValue) {
+	if !valid(value) {
 		return "", "", bad("control character in header field %s", name)
 	}
 	return name, value, nil
 }
 
 // own takes fields that are the hop's own business. The length switch spares most fields all comparisons.
-func (f *fields) own(name, value string) bool {
+func (f *fields) own(name, value string) (bool, error) {
 	switch len(name) {
 	case 2:
-		return fold(name, "te")
+		if fold(name, "te") {
+			f.acceptable(value)
+			return true, nil
+		}
 	case 4:
 		if fold(name, "host") {
 			f.hosts++
 			f.host = value
-			return true
+			return true, nil
 		}
 	case 6:
 		if fold(name, "expect") {
-			f.expect = value
+			f.expects = true
+			f.unexpected = f.unexpected || !fold(value, "100-continue")
+			return true, nil
 		}
 	case 7:
 		if fold(name, "upgrade") {
 			f.upgrade = value
-			return true
+			return true, nil
 		}
 	case 10:
 		if fold(name, "connection") {
 			f.options(value)
-			return true
+			return true, nil
 		}
-		return fold(name, "keep-alive")
+		return fold(name, "keep-alive"), nil
 	case 14:
 		if fold(name, "content-length") {
 			f.cl++
 			f.contentLength = value
-			return true
+			return true, nil
+		}
+		if fold(name, "content_length") {
+			return false, errUnderscore
 		}
 	case 16:
-		return fold(name, "proxy-connection")
+		return fold(name, "proxy-connection"), nil
 	case 17:
 		if fold(name, "transfer-encoding") {
 			f.te++
 			f.encoding = value
-			return true
+			return true, nil
+		}
+		if fold(name, "transfer_encoding") {
+			return false, errUnderscore
 		}
 	}
-	return false
+	return false, nil
+}
+
+// Applications that are given fields as CGI's variables can not tell these from the ones that they imitate.
+var errUnderscore = bad("field of framing that is written with an underscore")
+
+// acceptable reads a TE field, of which only trailers concern a proxy: RFC 9110 section 10.1.4.
+func (f *fields) acceptable(value string) {
+	for rest, more := value, true; more; {
+		var o string
+		o, rest, more = strings.Cut(rest, ",")
+		f.trailers = f.trailers || fold(trim(o), "trailers")
+	}
 }
 
 // options reads a Connection field: RFC 9110 section 7.6.1.
@@ -118,7 +154,7 @@ func (f *fields) options(value string) {
 			f.keepAlive = true
 		case fold(o, "upgrade"):
 			f.upgradeListed = true
-		case o != "" && len(f.more) <= MaxFields: // one more is refused by dropListed
+		case o != "" && len(f.more) <= f.limits.Fields: // one more is refused by dropListed
 			f.more = append(f.more, o)
 		}
 	}
@@ -127,8 +163,8 @@ func (f *fields) options(value string) {
 // dropListed takes out the fields that Connection named as meant for this hop. It runs before any filter sees the header,
 // so that what was decided on is what is forwarded.
 func (f *fields) dropListed(h *message.Header) error {
-	if len(f.more) > MaxFields {
-		return errTooManyFields
+	if len(f.more) > f.limits.Fields {
+		return f.limits.tooManyFields()
 	}
 	for _, name := range f.more {
 		h.Del(name)
@@ -142,10 +178,13 @@ func (f *fields) chunked() error {
 		return bad("more than one Transfer-Encoding")
 	}
 	if !fold(f.encoding, "chunked") {
-		return &Error{501, "transfer coding other than chunked"}
+		return &Error{Status: 501, Text: "transfer coding other than chunked"}
 	}
 	return nil
 }
+
+// maxDigits is how many digits the biggest length has, and as many are read, zeros included.
+const maxDigits = 19
 
 // length accepts one field of digits alone: no sign, no list, nothing that another parser could read differently.
 func (f *fields) length() (int64, error) {
@@ -153,7 +192,7 @@ func (f *fields) length() (int64, error) {
 		return 0, bad("more than one Content-Length")
 	}
 	s := f.contentLength
-	if s == "" {
+	if s == "" || len(s) > maxDigits {
 		return 0, bad("malformed Content-Length")
 	}
 	var n int64

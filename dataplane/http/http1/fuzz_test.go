@@ -33,6 +33,9 @@ func FuzzRequest(f *testing.F) {
 			return
 		}
 		trimmed := bytes.TrimPrefix(data, []byte("\r\n"))
+		if m.Method == "CONNECT" {
+			return // net/http takes anything for its target
+		}
 		oracle, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(trimmed)))
 		if err != nil {
 			// net/http parses the target as a URL and is stricter about escapes; the head itself must not be in doubt.
@@ -57,7 +60,7 @@ func FuzzRequest(f *testing.F) {
 		if !strings.EqualFold(oracle.Host, m.Authority) {
 			t.Fatalf("%q: host %q, net/http: %q", data, m.Authority, oracle.Host)
 		}
-		wire := AppendRequest(nil, &m)
+		wire := AppendRequest(nil, &m.Request)
 		var again Request
 		if err := NewReader(bytes.NewReader(wire)).ReadRequest(&again); err != nil {
 			t.Fatalf("%q was written as %q, which is refused: %v", data, wire, err)
@@ -102,7 +105,7 @@ func FuzzResponse(f *testing.F) {
 				t.Fatalf("%q: %+v, net/http: %v %d", data, m.Body, oracle.TransferEncoding, oracle.ContentLength)
 			}
 		}
-		wire := AppendResponse(nil, &m, true, 1)
+		wire := AppendResponse(nil, &m.Response, responseFraming(&m.Response, method, 1), true, 1)
 		var again Response
 		if err := NewReader(bytes.NewReader(wire)).ReadResponse(&again, method); err != nil || again.Status != m.Status {
 			t.Fatalf("%q was written as %q: %v", data, wire, err)

@@ -1,10 +1,11 @@
 // Package http1 is the wire format of HTTP/1.1 (RFC 9112), both sides: it reads and writes heads and bodies.
 //
-// It knows nothing of connections' lives, routing or time: a Reader reads from whatever it was given, deadlines are the
-// caller's. It is strict where two parsers could disagree on where a message ends (request smuggling): a doubtful message
-// is refused, never repaired. Hop-by-hop fields end here: they are understood, taken out, and written anew by the writer.
+// It knows nothing of routing or time: deadlines are the caller's. It is strict where two parsers could disagree on what a
+// message says or where it ends (request smuggling): a doubtful message is refused, never repaired. smuggling_test.go has the
+// known forms by name, differential_test.go holds it against net/http. Hop-by-hop fields end here: they are understood, taken
+// out, and written anew by the writer. The strings of a message are views of memory that the next one uses again (text.go).
 //
-// Start at Reader.ReadRequest and AppendRequest.
+// Start at Server (the end that a client's requests come to) and Client; below them are Reader, Body and the writers.
 package http1
 
 import (
@@ -13,17 +14,11 @@ import (
 	"github.com/hauberk-mesh/hauberk/dataplane/http/message"
 )
 
-// MaxHead bounds a message's head in bytes, MaxFields its number of fields (Envoy's defaults are 60 KiB and 100).
-const (
-	MaxHead   = 64 << 10
-	MaxFields = 100
-)
-
 // Kind is how a body is delimited.
 type Kind uint8
 
 // None has no body, Length a number of bytes, Chunked is RFC 9112 section 7.1, and UntilClose ends with the connection
-// (responses only).
+// (responses, and tunnels in both directions).
 const (
 	None Kind = iota
 	Length
@@ -37,41 +32,24 @@ type Framing struct {
 	Length int64
 }
 
-// Request is a request head and what its hop-by-hop fields said.
+// Request is a request head and what its hop-by-hop fields said of the connection.
 type Request struct {
 	message.Request
 	Body Framing
 	// Close: the connection carries no further request.
 	Close bool
-	// Upgrade is "websocket" where the client asks for it. Other protocols are not offered to servers: RFC 9110 section 7.8
-	// lets a server ignore them, and h2c would be a tunnel around every filter.
-	Upgrade string
-	// ExpectContinue: the client may hold its body back until it sees a 100.
-	ExpectContinue bool
 }
 
-// Response is a response head and what its hop-by-hop fields said.
+// Response is a response head and what its hop-by-hop fields said of the connection.
 type Response struct {
 	message.Response
-	Body Framing
-	// Declared is the Content-Length of a message that has no body all the same (HEAD, 304); -1 if there was none.
-	Declared int64
-	Close    bool
-	Upgrade  string // of a 101
+	Body  Framing
+	Close bool
 }
 
-// Error is a message that can not be accepted. Status is what a server answers to it.
-type Error struct {
-	Status int
-	Text   string
+// Error is a message that can not be accepted.
+type Error = message.Malformed
+
+func bad(format string, args ...any) error {
+	return &Error{Status: 400, Text: fmt.Sprintf(format, args...)}
 }
-
-func (e *Error) Error() string { return "http/1: " + e.Text }
-
-func bad(format string, args ...any) error { return &Error{400, fmt.Sprintf(format, args...)} }
-
-// Refusals of size, and of what is well-formed but not spoken here.
-var (
-	errHeadTooLarge  error = &Error{431, fmt.Sprintf("head is longer than %d bytes", MaxHead)}
-	errTooManyFields error = &Error{431, fmt.Sprintf("more than %d header fields", MaxFields)}
-)

@@ -19,16 +19,23 @@ type Reader struct {
 	buf  []byte
 	r, w int
 	err  error // what ended src; timeouts are not kept
+
+	text   text   // of the present message's strings
+	fields fields // of the head that is being read
+	limits Limits
 }
 
 // NewReader returns a Reader of src.
 func NewReader(src io.Reader) *Reader {
-	r := &Reader{src: src}
+	r := &Reader{src: src, limits: Limits{}.orDefault()}
 	if c, ok := src.(net.Conn); ok {
 		r.wait = sock.NewWaiter(c)
 	}
 	return r
 }
+
+// Limit sets what is taken from here on.
+func (r *Reader) Limit(l Limits) { r.limits = l.orDefault() }
 
 // Idle tells whether nothing is left of earlier messages and the connection has not ended, as far as is known.
 func (r *Reader) Idle() bool { return r.Buffered() == 0 && r.err == nil }
@@ -69,21 +76,41 @@ func (r *Reader) Discard() {
 	}
 }
 
-// Await blocks until something is buffered. Where the connection allows it, it holds no buffer meanwhile.
+// Await blocks until the next message begins. The strings of the last one are not valid any more. Where the connection allows
+// it, it holds no buffer meanwhile.
 func (r *Reader) Await() error {
 	if r.Buffered() > 0 {
+		r.text.forget()
 		return nil
 	}
+	r.text.release()
 	if r.err != nil {
 		return r.err
 	}
-	if r.wait != nil {
-		r.Release()
-		if err := r.wait.WaitReadable(); err != nil && err != sock.ErrNotSupported {
-			return r.failed(err)
-		}
+	if _, err := r.awaitReadable(); err != nil {
+		return err
 	}
 	return r.fill()
+}
+
+// awaitReadable blocks until there is something to read, holding no buffer, and tells whether it could: not on a connection
+// below which nobody can look. Nothing may be buffered.
+func (r *Reader) awaitReadable() (bool, error) {
+	if r.err != nil {
+		return false, r.err
+	}
+	if r.wait == nil {
+		return false, nil
+	}
+	r.Release()
+	err := r.wait.WaitReadable()
+	if err == sock.ErrNotSupported {
+		return false, nil
+	}
+	if err != nil {
+		return false, r.failed(err)
+	}
+	return true, nil
 }
 
 // fill reads once, making room first. It returns nil if it got anything.
@@ -100,8 +127,8 @@ func (r *Reader) fill() error {
 		r.w = copy(r.buf, r.buf[r.r:r.w])
 		r.r = 0
 	case r.w == len(r.buf):
-		if len(r.buf) > MaxHead {
-			return errHeadTooLarge
+		if len(r.buf) > r.limits.Head {
+			return r.limits.headTooLarge()
 		}
 		grown := make([]byte, 2*len(r.buf))
 		r.w = copy(grown, r.buf)
@@ -146,9 +173,9 @@ func (r *Reader) failed(err error) error {
 	return err
 }
 
-// head reads up to and with the empty line and returns the lines before it, each with its CRLF. A line that ends in LF
-// alone is refused as soon as it is seen, not after a wait for more: what a lenient parser takes for the end of a head must
-// not be the middle of one here.
+// head reads up to and with the empty line and returns the lines before it, each with its CRLF, as a view of text. A line that
+// ends in LF alone is refused as soon as it is seen, not after a wait for more: what a lenient parser takes for the end of a
+// head must not be the middle of one here.
 func (r *Reader) head() (string, error) {
 	line := 0 // start of the present line, from r.r
 	seen := 0 // searched so far
@@ -164,22 +191,28 @@ func (r *Reader) head() (string, error) {
 			if end == line || b[end-1] != '\r' {
 				return "", bad("line ends without CR")
 			}
+			if line == 0 && end-1 > r.limits.Line {
+				return "", r.limits.lineTooLong()
+			}
 			seen = end + 1
 			if end-line == 1 {
 				if line == 0 {
 					return "", bad("empty head")
 				}
-				if line > MaxHead {
-					return "", errHeadTooLarge
+				if line > r.limits.Head {
+					return "", r.limits.headTooLarge()
 				}
-				s := string(b[:line])
+				s := r.text.keep(b[:line])
 				r.r += seen
 				return s, nil
 			}
 			line = seen
 		}
-		if len(b) > MaxHead {
-			return "", errHeadTooLarge
+		switch {
+		case line == 0 && len(b) > r.limits.Line+len("\r"):
+			return "", r.limits.lineTooLong()
+		case len(b) > r.limits.Head+len("\r"):
+			return "", r.limits.headTooLarge()
 		}
 		if len(b) > 0 && class[b[0]]&isToken == 0 {
 			return "", bad("not HTTP: begins with byte 0x%02x", b[0])

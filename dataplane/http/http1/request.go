@@ -1,10 +1,13 @@
 package http1
 
-import "strings"
+import (
+	"strings"
 
-// ReadRequest reads a request head into m, whose memory is reused. Its strings are views of one string that is made for
-// this request and stays valid for as long as anybody holds it. Errors of the peer are *Error, others are the connection's;
-// io.EOF before the first byte is a clean end.
+	"github.com/hauberk-mesh/hauberk/dataplane/http/message"
+)
+
+// ReadRequest reads a request head into m, whose memory is reused. Its strings are valid until the next message is awaited or
+// read. Errors of the peer are *Error, others are the connection's; io.EOF before the first byte is a clean end.
 func (r *Reader) ReadRequest(m *Request) error {
 	if err := r.Await(); err != nil {
 		return err
@@ -28,13 +31,13 @@ func (r *Reader) ReadRequest(m *Request) error {
 	if err != nil {
 		return err
 	}
-	return parseRequest(head, m)
+	return parseRequest(head, m, r.fields.begin(&r.limits))
 }
 
-func parseRequest(head string, m *Request) error {
+func parseRequest(head string, m *Request, f *fields) error {
 	header := m.Header.Fields[:0]
 	*m = Request{}
-	m.Header.Fields = header
+	m.Header.Fields, m.Length = header, message.Absent
 	line, rest, _ := strings.Cut(head, "\r\n")
 	method, line, ok1 := strings.Cut(line, " ")
 	target, version, ok2 := strings.Cut(line, " ")
@@ -49,22 +52,25 @@ func parseRequest(head string, m *Request) error {
 		m.Major, m.Minor = 1, 0
 	default:
 		if strings.HasPrefix(version, "HTTP/") && strings.Trim(version[5:], "0123456789.") == "" {
-			return &Error{505, "version is neither HTTP/1.1 nor HTTP/1.0"}
+			return &Error{Status: 505, Text: "version is neither HTTP/1.1 nor HTTP/1.0"}
 		}
 		return bad("malformed request line")
 	}
-	var f fields
 	if err := f.parse(rest, &m.Header); err != nil {
 		return err
 	}
-	if err := m.frame(&f); err != nil {
+	if err := m.frame(f); err != nil {
 		return err
 	}
-	if err := m.host(&f); err != nil {
+	if err := m.host(f); err != nil {
 		return err
 	}
 	m.Original = target
-	if err := m.target(target); err != nil {
+	if m.Method == "CONNECT" {
+		if err := m.connect(target, f); err != nil {
+			return err
+		}
+	} else if err := m.target(target, f); err != nil {
 		return err
 	}
 	return f.dropListed(&m.Header)
@@ -81,17 +87,22 @@ func (m *Request) frame(f *fields) error {
 		if err := f.chunked(); err != nil {
 			return err
 		}
-		m.Body = Framing{Kind: Chunked}
+		m.Body, m.Length = Framing{Kind: Chunked}, message.Unknown
 	case f.cl > 0:
 		n, err := f.length()
 		if err != nil {
 			return err
 		}
 		// A length of nothing is kept apart from no length: POST is forwarded as it came.
-		m.Body = Framing{Kind: Length, Length: n}
+		m.Body, m.Length = Framing{Kind: Length, Length: n}, n
 	}
+	m.Trailers = f.trailers
 	m.Close = f.close || m.Minor == 0 && !f.keepAlive
-	m.ExpectContinue = m.Minor == 1 && fold(f.expect, "100-continue")
+	if f.unexpected && m.Minor == 1 {
+		// Some servers wait and some do not, by how they read such a field: RFC 9110 section 10.1.1 has an answer for it.
+		return &Error{Status: 417, Text: "expectation other than 100-continue"}
+	}
+	m.ExpectContinue = f.expects && m.Minor == 1
 	bodyless := m.Body.Kind == None || m.Body.Kind == Length && m.Body.Length == 0
 	if f.upgradeListed && m.Minor == 1 && m.Method == "GET" && bodyless && fold(f.upgrade, "websocket") {
 		m.Upgrade = "websocket"
@@ -114,10 +125,7 @@ func (m *Request) host(f *fields) error {
 }
 
 // target reads the request target in its origin, absolute and asterisk forms: RFC 9112 section 3.2.
-func (m *Request) target(t string) error {
-	if m.Method == "CONNECT" {
-		return &Error{501, "CONNECT is not served"}
-	}
+func (m *Request) target(t string, f *fields) error {
 	if t == "" || !all(t, isTarget) {
 		return bad("malformed request target")
 	}
@@ -129,13 +137,32 @@ func (m *Request) target(t string) error {
 		return nil
 	}
 	if t[0] != '/' {
-		return m.absolute(t)
+		return m.absolute(t, f)
 	}
 	m.split(t)
 	return nil
 }
 
-func (m *Request) absolute(t string) error {
+// connect reads the authority form, which names a host and a port: RFC 9112 section 3.2.3. A CONNECT has no content: what
+// follows its head belongs to the tunnel, so that a length would be read by some and not by others. Host may leave the port out.
+func (m *Request) connect(t string, f *fields) error {
+	i := strings.LastIndexByte(t, ':')
+	if i <= 0 || !all(t, isHost) || !port(t[i+1:]) {
+		return bad("CONNECT target is not host:port")
+	}
+	if f.hosts > 0 && !equalFold(f.host, t) && !equalFold(f.host, t[:i]) {
+		return errHosts
+	}
+	if m.Body.Kind != None {
+		return bad("CONNECT with content")
+	}
+	m.Authority = strings.ToLower(t)
+	return nil
+}
+
+// absolute reads the absolute form. RFC 9112 section 3.2.2 lets the target's authority replace that of Host, but who stands
+// behind or before us may do it the other way round: they have to be the same.
+func (m *Request) absolute(t string, f *fields) error {
 	scheme, rest, ok := strings.Cut(t, "://")
 	if !ok || !fold(scheme, "http") && !fold(scheme, "https") {
 		return bad("malformed request target")
@@ -144,11 +171,14 @@ func (m *Request) absolute(t string) error {
 	if end < 0 {
 		end = len(rest)
 	}
-	// The authority of the target replaces that of Host: RFC 9112 section 3.2.2. '@' is not in isHost: no user info.
+	// '@' is not in isHost: no user info.
 	if end == 0 || !all(rest[:end], isHost) {
 		return bad("malformed authority in request target")
 	}
-	m.Authority = strings.ToLower(rest[:end])
+	m.Scheme, m.Authority = strings.ToLower(scheme), strings.ToLower(rest[:end])
+	if f.hosts > 0 && !sameHost(m.Scheme, f.host, m.Authority) {
+		return errHosts
+	}
 	switch rest = rest[end:]; {
 	case rest == "" && m.Method == "OPTIONS":
 		m.Path, m.Asterisk = "*", true // RFC 9112 section 3.2.4
@@ -167,4 +197,27 @@ func (m *Request) split(t string) {
 	if i := strings.IndexByte(t, '?'); i >= 0 {
 		m.Path, m.Query = t[:i], t[i:]
 	}
+}
+
+var errHosts = bad("Host is not that of the request target")
+
+// sameHost compares two authorities. Leaving out the scheme's own port says the same: RFC 3986 section 6.2.3.
+func sameHost(scheme, a, b string) bool {
+	own := ":80"
+	if scheme == "https" {
+		own = ":443"
+	}
+	return equalFold(strings.TrimSuffix(a, own), strings.TrimSuffix(b, own))
+}
+
+// port tells whether s is the number of a port.
+func port(s string) bool {
+	n := 0
+	for i := 0; i < len(s); i++ {
+		if s[i] < '0' || s[i] > '9' || n > 65535 {
+			return false
+		}
+		n = n*10 + int(s[i]-'0')
+	}
+	return 0 < n && n <= 65535
 }

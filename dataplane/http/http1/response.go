@@ -1,9 +1,13 @@
 package http1
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/hauberk-mesh/hauberk/dataplane/http/message"
+)
 
 // ReadResponse reads a response head to a request of the given method into m, whose memory is reused. Interim responses
-// (1xx) are returned as they come; 101 only is final.
+// (1xx) are returned as they come; 101 only is final. Its strings are valid until the next message is awaited or read.
 func (r *Reader) ReadResponse(m *Response, method string) error {
 	if err := r.Await(); err != nil {
 		return err
@@ -12,19 +16,20 @@ func (r *Reader) ReadResponse(m *Response, method string) error {
 	if err != nil {
 		return err
 	}
-	return parseResponse(head, m, method)
+	return parseResponse(head, m, method, r.fields.begin(&r.limits))
 }
 
-func parseResponse(head string, m *Response, method string) error {
+func parseResponse(head string, m *Response, method string, f *fields) error {
 	header := m.Header.Fields[:0]
-	*m = Response{Declared: -1}
-	m.Header.Fields = header
+	*m = Response{}
+	m.Header.Fields, m.Length = header, message.Absent
 	line, rest, _ := strings.Cut(head, "\r\n")
 	if len(line) < len("HTTP/1.1 200") || line[:7] != "HTTP/1." || line[7] != '0' && line[7] != '1' || line[8] != ' ' {
 		return bad("malformed status line")
 	}
 	m.Major, m.Minor = 1, int(line[7]-'0')
-	for _, c := range []byte(line[9:12]) {
+	for i := 9; i < 12; i++ {
+		c := line[i]
 		if c < '0' || c > '9' {
 			return bad("malformed status")
 		}
@@ -35,16 +40,15 @@ func parseResponse(head string, m *Response, method string) error {
 	}
 	// The space before an empty reason phrase is often missing.
 	if len(line) > 12 {
-		if line[12] != ' ' || !all(line[13:], isValue) {
+		if line[12] != ' ' || !valid(line[13:]) {
 			return bad("malformed status line")
 		}
 		m.Reason = line[13:]
 	}
-	var f fields
 	if err := f.parse(rest, &m.Header); err != nil {
 		return err
 	}
-	if err := m.frame(&f, method); err != nil {
+	if err := m.frame(f, method); err != nil {
 		return err
 	}
 	return f.dropListed(&m.Header)
@@ -69,7 +73,12 @@ func (m *Response) frame(f *fields, method string) error {
 		if err != nil {
 			return err
 		}
-		m.Declared = n
+		m.Length = n
+	}
+	if (m.Status < 200 || m.Status == 204) && (f.te > 0 || m.Length > 0) {
+		// They have no content, so that what follows would be read as the next response: RFC 9112 section 6.1, RFC 9110
+		// section 8.6. A length of 0 is wrong too, but many send it, and it can be misread by nobody.
+		return bad("content in a response of status %d", m.Status)
 	}
 	switch {
 	case m.Status == 101:
@@ -79,16 +88,19 @@ func (m *Response) frame(f *fields, method string) error {
 		m.Upgrade = f.upgrade
 		return nil
 	case m.Status < 200 || m.Status == 204:
-		m.Declared = -1 // they must not have one
+		m.Length = message.Absent
+		return nil
+	case method == "CONNECT" && m.Status < 300:
+		m.Length = message.Absent // the tunnel follows, whatever the head says: RFC 9110 section 9.3.6
 		return nil
 	case method == "HEAD" || m.Status == 304:
 		return nil
 	case f.te > 0:
-		m.Body = Framing{Kind: Chunked}
+		m.Body, m.Length = Framing{Kind: Chunked}, message.Unknown
 	case f.cl > 0:
-		m.Body = Framing{Kind: Length, Length: m.Declared}
+		m.Body = Framing{Kind: Length, Length: m.Length}
 	default:
-		m.Body = Framing{Kind: UntilClose}
+		m.Body, m.Length = Framing{Kind: UntilClose}, message.Unknown
 		m.Close = true
 	}
 	return nil

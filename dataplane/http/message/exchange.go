@@ -53,7 +53,7 @@ type Server interface {
 	Outlet  // of the response
 
 	// Respond takes a response head. An interim one (1xx but 101) leaves at once; the final one is held until something
-	// follows. end: it has no content, and the message is over (it is flushed).
+	// follows. end: it has no content, and the message is over; Flush lets it leave.
 	Respond(m *Response, end bool) error
 	// Gone tells whether nobody waits for the response any more, as far as can be told without reading.
 	Gone() bool
@@ -68,7 +68,8 @@ type Client interface {
 	Outlet  // of the request
 	Content // of the response, after its final head
 
-	// Request takes the request head, which is held until something follows; end: it has no content, and is flushed.
+	// Request takes the request head, which is held until something follows; end: it has no content, and the message
+	// is over; Flush lets it leave.
 	Request(m *Request, end bool) error
 	// Response blocks for the next response head: interim ones as they come, then the final one.
 	Response(m *Response) error

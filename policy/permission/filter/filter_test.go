@@ -339,6 +339,7 @@ func FuzzTemplate(f *testing.F) {
 func TestParameters(t *testing.T) {
 	for path, want := range map[string]string{
 		"/;": "/", "/a;b": "/a", "/a;b=c/d;": "/a/d", "/;a/b": "/b", "/a/;": "/a", "/a;/": "/a/", "/;/": "/",
+		"/a%3Bx/%3b/c": "/a/c", "/a%3A/b": "/a%3A/b", "/a%3": "/a%3",
 	} {
 		if got := withoutParameters(path); got != want {
 			t.Errorf("%s becomes %s, want %s", path, got, want)
@@ -347,7 +348,7 @@ func TestParameters(t *testing.T) {
 	rules := `"policies":{"p":{` + anyone + `,"permissions":[{"url_path":{"path":{"prefix":"/admin/"}}},{"url_path":{"path":{"exact":"/admin"}}}]}}`
 	for _, action := range []string{"DENY", "ALLOW"} {
 		f := mustParse(t, `{"rules":{"action":"`+action+`",`+rules+`}}`)
-		for _, path := range []string{"/admin;x", "/admin;x/y", "/;x/admin", "/;/admin/y;z"} {
+		for _, path := range []string{"/admin;x", "/admin;x/y", "/;x/admin", "/;/admin/y;z", "/admin%3Bx", "/%3bx/admin"} {
 			if v := f.Request(conn(cart), request("GET", path)); v == nil || !v.Refuse {
 				t.Errorf("%s %s: %+v", action, path, v)
 			}

@@ -1,0 +1,280 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+// loadMain is the client. It says one line when the warm-up is over, and its result as JSON when the time is.
+func loadMain(args []string, out io.Writer) error {
+	fs := flag.NewFlagSet("load", flag.ContinueOnError)
+	mode := fs.String("mode", "http", "http, grpc, or hold: open connections and do nothing")
+	address, path := fs.String("addr", "", "host:port"), fs.String("path", "/", "of HTTP requests")
+	n, rate := fs.Int("connections", 64, "connections, or gRPC calls in flight"), fs.Float64("rate", 0, "requests a second; 0: as many as are answered")
+	warm, measured := fs.Duration("warm", time.Second, "warm-up"), fs.Duration("measured", time.Second, "measured time")
+	secure, dir := fs.Bool("tls", false, "mutual TLS"), fs.String("dir", "", "of the certificates")
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	var config *tls.Config
+	if *secure {
+		var err error
+		if config, err = clientTLS(*dir); err != nil {
+			return err
+		}
+	}
+	connect := func(int) (request, error) {
+		c, err := dialHTTP(*address, *path, config)
+		if err != nil {
+			return nil, err
+		}
+		return c.get, nil
+	}
+	switch *mode {
+	case "hold":
+		return hold(*n, *measured, connect, out)
+	case "grpc":
+		var err error
+		if connect, err = grpcCalls(*address); err != nil {
+			return err
+		}
+	}
+	begin := time.Now().Add(*warm)
+	l := &load{rate: *rate / float64(*n), begin: begin, end: begin.Add(*measured), connect: connect}
+	return l.run(*n, out)
+}
+
+// request sends one request and waits for its answer of so many bytes.
+type request func() (bytes int64, err error)
+
+// load is what all workers have done between begin and end.
+type load struct {
+	rate       float64 // of one worker; 0: closed loop
+	begin, end time.Time
+	connect    func(worker int) (request, error)
+
+	mu        sync.Mutex // guards below
+	latencies []time.Duration
+	bytes     float64
+	errors    int
+	lastError error
+}
+
+func (l *load) run(n int, out io.Writer) error {
+	var workers sync.WaitGroup
+	for i := range n {
+		workers.Go(func() { l.work(i, n) })
+	}
+	time.Sleep(time.Until(l.begin))
+	fmt.Fprintln(out, "measuring")
+	workers.Wait()
+	if len(l.latencies) == 0 {
+		return fmt.Errorf("no request succeeded: %w", l.lastError)
+	}
+	slices.Sort(l.latencies)
+	quantile := func(q float64) float64 {
+		return float64(l.latencies[int(q*float64(len(l.latencies)-1))]) / float64(time.Microsecond)
+	}
+	seconds, requests := l.end.Sub(l.begin).Seconds(), float64(len(l.latencies))
+	err := json.NewEncoder(out).Encode(metrics{
+		"requests": requests, "bytes": l.bytes, "errors": float64(l.errors),
+		"requestsPerSecond": requests / seconds, "megabytesPerSecond": l.bytes / seconds / 1e6,
+		"p50Micros": quantile(0.5), "p90Micros": quantile(0.9), "p99Micros": quantile(0.99), "p999Micros": quantile(0.999),
+	})
+	time.Sleep(time.Second) // our own processor time is read meanwhile
+	return err
+}
+
+// work is one worker's: one request after the other. With a rate each has a time when it is due, from which its latency
+// counts even if the answer before it came too late to send it then: else a slow proxy would be asked less.
+func (l *load) work(i, n int) {
+	var step time.Duration
+	due := time.Now()
+	if l.rate > 0 {
+		step = time.Duration(float64(time.Second) / l.rate)
+		due = due.Add(step * time.Duration(i) / time.Duration(n))
+	}
+	var send request
+	for {
+		if l.rate == 0 {
+			due = time.Now()
+		}
+		time.Sleep(time.Until(due))
+		if time.Now().After(l.end) {
+			return
+		}
+		var got int64
+		var err error
+		if send == nil {
+			send, err = l.connect(i)
+		}
+		if err == nil {
+			got, err = send()
+		}
+		l.note(due, time.Now(), got, err)
+		if err != nil {
+			send = nil
+			time.Sleep(time.Millisecond)
+		}
+		due = due.Add(step)
+	}
+}
+
+// note counts what lies in the measured time; of a long body the part that does.
+func (l *load) note(began, ended time.Time, got int64, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil {
+		l.errors++
+		l.lastError = err
+		return
+	}
+	within := max(0, earlier(ended, l.end).Sub(later(began, l.begin)))
+	l.bytes += float64(got) * float64(within) / float64(max(1, ended.Sub(began)))
+	if !began.Before(l.begin) && !ended.After(l.end) {
+		l.latencies = append(l.latencies, ended.Sub(began))
+	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// hold opens n connections, sends one request on each, and keeps them.
+func hold(n int, settle time.Duration, connect func(int) (request, error), out io.Writer) error {
+	const dialers = 8
+	kept := make([]request, n)
+	ended := make(chan error, dialers)
+	for d := range dialers {
+		go func() {
+			var err error
+			for i := d; i < n && err == nil; i += dialers {
+				if kept[i], err = connect(i); err == nil {
+					_, err = kept[i]()
+				}
+			}
+			ended <- err
+		}()
+	}
+	for range dialers {
+		if err := <-ended; err != nil {
+			return err
+		}
+	}
+	fmt.Fprintln(out, "open")
+	time.Sleep(settle)
+	fmt.Fprintln(out, "{}")
+	time.Sleep(time.Minute) // until we are stopped
+	for _, k := range kept {
+		_, _ = k()
+	}
+	return nil
+}
+
+// httpClient is one HTTP/1.1 connection, as cheap as can be.
+type httpClient struct {
+	net.Conn
+	r       *bufio.Reader
+	request []byte
+}
+
+func dialHTTP(address, path string, config *tls.Config) (*httpClient, error) {
+	c, err := net.DialTimeout("tcp", address, 5*time.Second)
+	if err != nil {
+		return nil, err
+	}
+	_ = c.SetDeadline(time.Now().Add(2 * time.Minute))
+	if config != nil {
+		c = tls.Client(c, config)
+	}
+	size := 2 << 10
+	if path != "/" {
+		size = 128 << 10
+	}
+	text := "GET " + path + " HTTP/1.1\r\nHost: localhost\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n"
+	return &httpClient{c, bufio.NewReaderSize(c, size), []byte(text)}, nil
+}
+
+func (c *httpClient) get() (int64, error) {
+	if _, err := c.Write(c.request); err != nil {
+		return 0, err
+	}
+	size := -1
+	for first := true; ; first = false {
+		line, err := c.r.ReadSlice('\n')
+		if err != nil {
+			return 0, err
+		}
+		if first && !bytes.HasPrefix(line, []byte("HTTP/1.1 200 ")) {
+			return 0, fmt.Errorf("answer %q", line)
+		}
+		if len(line) <= 2 {
+			break
+		}
+		name, value, _ := bytes.Cut(line, []byte(":"))
+		if bytes.EqualFold(name, []byte("content-length")) {
+			if size, err = strconv.Atoi(string(bytes.TrimSpace(value))); err != nil {
+				return 0, err
+			}
+		}
+	}
+	if size < 0 {
+		return 0, errors.New("an answer without a length")
+	}
+	n, err := c.r.Discard(size)
+	return int64(n), err
+}
+
+// grpcCalls shares four connections among the workers.
+func grpcCalls(address string) (func(int) (request, error), error) {
+	var connections [4]*grpc.ClientConn
+	for i := range connections {
+		var err error
+		connections[i], err = grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithAuthority("localhost"))
+		if err != nil {
+			return nil, err
+		}
+	}
+	message := wrapperspb.Bytes(make([]byte, 128))
+	return func(worker int) (request, error) {
+		c := connections[worker%len(connections)]
+		return func() (int64, error) {
+			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			defer cancel()
+			echo := &wrapperspb.BytesValue{}
+			if err := c.Invoke(ctx, "/bench.Echo/Call", message, echo); err != nil {
+				return 0, err
+			}
+			if len(echo.Value) != len(message.Value) {
+				return 0, fmt.Errorf("%d bytes came back of %d", len(echo.Value), len(message.Value))
+			}
+			return int64(len(echo.Value)), nil
+		}, nil
+	}, nil
+}

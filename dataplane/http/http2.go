@@ -1,0 +1,35 @@
+package http
+
+import (
+	"context"
+	"time"
+
+	"github.com/hauberk-mesh/hauberk/dataplane/http/http2"
+)
+
+// serveHTTP2 serves requests side by side, each by a goroutine of the codec's. early is what was read of the connection
+// already.
+func (c *Conn) serveHTTP2(ctx context.Context, spec *Spec, early []byte) {
+	o := spec.HTTP2
+	o.Early, o.MaxHeader, o.MaxFields = early, spec.MaxHead, spec.MaxFields
+	o.ExtendedConnect, o.Drain = true, spec.Drain
+	o.OnPanic = c.OnPanic
+	end := http2.NewServer(c.Conn, o)
+	end.SetIdle(spec.IdleTimeout)
+	if spec.MaxConnection > 0 {
+		limit := time.AfterFunc(spec.MaxConnection, end.Drain)
+		defer limit.Stop()
+	}
+	c.OnDrain(end.Drain)
+	defer c.OnDrain(nil)
+	_ = end.Serve(func(st *http2.Stream) {
+		x := newExchange(ctx, c, st)
+		defer x.free()
+		x.spec, x.req = spec, st.Head()
+		st.OnGone(x.wake)
+		x.serve()
+		if x.final {
+			end.Drain()
+		}
+	})
+}

@@ -1,0 +1,229 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hauberk-mesh/hauberk/dataplane/http/http2"
+)
+
+// muxes are an endpoint's connections of HTTP/2. Exchanges go to the first that takes them, so that many share one connection
+// and their frames one system call; the next connection is made when that one is full.
+type muxes struct {
+	mu     sync.Mutex // guards all below
+	list   []*mux
+	dial   *dialing // nil: nobody is at it
+	closed bool
+}
+
+// mux is one connection of HTTP/2.
+type mux struct {
+	*Conn
+	h2    *http2.ClientConn
+	heavy atomic.Int32 // exchanges that want it to themselves
+	busy  bool         // used since idle looked last; guarded by muxes.mu
+	idle  *time.Timer
+}
+
+// dialing is a connection that is being made, by one for all that wait.
+type dialing struct {
+	done chan struct{}
+	err  error
+}
+
+// openShared begins an exchange of HTTP/2, or of HTTP/1.1 where the server chose that.
+func (c *Cluster) openShared(ctx context.Context, e *Endpoint) (Stream, error) {
+	p := &e.muxes
+	for {
+		p.mu.Lock()
+		if s, ok := p.take(c); ok {
+			p.mu.Unlock()
+			return s, nil
+		}
+		d := p.dial
+		if d == nil {
+			d = &dialing{done: make(chan struct{})}
+			p.dial = d
+			p.mu.Unlock()
+			return c.dialShared(ctx, e, d)
+		}
+		p.mu.Unlock()
+		if !c.AcquirePending() {
+			return Stream{}, &ConnectError{Addr: e.addr, Err: ErrOverflow}
+		}
+		select {
+		case <-d.done:
+			c.ReleasePending()
+		case <-ctx.Done():
+			c.ReleasePending()
+			return Stream{}, &ConnectError{Addr: e.addr, Err: ctx.Err()}
+		}
+		if d.err != nil {
+			return Stream{}, d.err
+		}
+		if e.onlyHTTP1.Load() {
+			return c.openAlone(ctx, e, false)
+		}
+	}
+}
+
+// take begins an exchange on the first connection that takes one. Those that never will again are drained.
+func (p *muxes) take(c *Cluster) (Stream, bool) {
+	var now time.Time
+	if len(p.list) > 0 {
+		now = time.Now()
+	}
+	for i := 0; i < len(p.list); {
+		m := p.list[i]
+		if m.worn(c, now) {
+			p.drop(i)
+			m.h2.Drain()
+			continue
+		}
+		if m.heavy.Load() > 0 {
+			i++
+			continue
+		}
+		s, err := m.h2.Open()
+		switch {
+		case err == nil:
+			m.busy = true
+			m.requests++
+			return Stream{Client: s, Conn: m.Conn, h2: s, mux: m}, true
+		case errors.Is(err, http2.ErrBusy):
+			i++
+		default:
+			p.drop(i)
+		}
+	}
+	return Stream{}, false
+}
+
+func (p *muxes) drop(i int) {
+	p.list[i].stopIdle()
+	p.list = append(p.list[:i], p.list[i+1:]...)
+}
+
+// dialShared makes a connection for all who wait for d, and begins an exchange on it.
+func (c *Cluster) dialShared(ctx context.Context, e *Endpoint, d *dialing) (s Stream, err error) {
+	var m *mux
+	defer func() {
+		d.err = err
+		e.muxes.mu.Lock()
+		e.muxes.dial = nil
+		if m != nil && err == nil && !e.muxes.closed {
+			e.muxes.list = append(e.muxes.list, m)
+			m.watchIdle(e, c.spec.IdleTimeout)
+		} else if m != nil {
+			m.h2.Drain()
+		}
+		e.muxes.mu.Unlock()
+		close(d.done)
+	}()
+	conn, err := c.newConn(ctx, e)
+	if err != nil {
+		return s, err
+	}
+	if !c.speaksHTTP2(conn) {
+		e.onlyHTTP1.Store(true)
+		return conn.stream(c), nil
+	}
+	if m, err = c.newMux(ctx, conn); err != nil {
+		e.n.cxFailed.Add(1)
+		c.MarkDown(e, err.Error())
+		return s, err
+	}
+	stream, err := m.h2.Open()
+	if err != nil {
+		return s, &ConnectError{Addr: e.addr, Handshake: true, Err: err}
+	}
+	m.busy, m.requests = true, 1
+	return Stream{Client: stream, Conn: conn, h2: stream, mux: m}, nil
+}
+
+// speaksHTTP2 tells which version a connection is for.
+func (c *Cluster) speaksHTTP2(conn *Conn) bool {
+	return c.spec.Protocol == HTTP2 || c.spec.Protocol == Negotiated && conn.protocol == "h2"
+}
+
+// newMux agrees on HTTP/2 on a new connection: it waits for the server's settings, which prove that it has accepted our
+// certificate too. In TLS 1.3 a client's handshake ends before the server has judged it (RFC 8446 section 4.4.2.4).
+func (c *Cluster) newMux(ctx context.Context, conn *Conn) (*mux, error) {
+	fail := func(err error) (*mux, error) {
+		_ = conn.Close()
+		return nil, &ConnectError{Addr: conn.Endpoint.addr, Handshake: true, Err: err}
+	}
+	if c.spec.TLS != nil && conn.protocol != "h2" {
+		return fail(fmt.Errorf("the server did not agree on HTTP/2 (ALPN %q)", conn.protocol))
+	}
+	m := &mux{Conn: conn}
+	o := c.spec.HTTP2
+	h2, err := http2.NewClient(conn.Conn, http2.Options{
+		MaxStreams: o.MaxStreams, StreamWindow: o.StreamWindow, MaxWindow: o.MaxWindow, Ping: o.Ping, PingTimeout: o.PingTimeout, ExtendedConnect: true,
+		MaxFields: int(c.spec.MaxFields), OnClose: func() { _ = conn.Close() },
+	})
+	if err != nil {
+		return fail(err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.spec.ConnectTimeout)
+	defer cancel()
+	if err := h2.Ready(ctx); err != nil {
+		_ = h2.Close()
+		return fail(err)
+	}
+	m.h2 = h2
+	return m, nil
+}
+
+// watchIdle closes the connection when nothing was opened on it for a whole timeout: it looks once in each, so that a request
+// pays nothing for it.
+func (m *mux) watchIdle(e *Endpoint, timeout time.Duration) {
+	if timeout <= 0 {
+		return
+	}
+	p := &e.muxes
+	m.idle = time.AfterFunc(timeout, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if m.busy || m.h2.Streams() > 0 {
+			m.busy = false
+			m.idle.Reset(timeout)
+			return
+		}
+		for i := range p.list {
+			if p.list[i] == m {
+				p.drop(i)
+				break
+			}
+		}
+		m.h2.Drain()
+	})
+}
+
+func (m *mux) stopIdle() {
+	if m.idle != nil {
+		m.idle.Stop()
+	}
+}
+
+// close drains all: exchanges go on to their end.
+func (p *muxes) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	for len(p.list) > 0 {
+		m := p.list[0]
+		p.drop(0)
+		m.h2.Drain()
+	}
+}
+
+func (p *muxes) size() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.list)
+}
