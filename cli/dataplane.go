@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net/url"
 	"os"
 	"os/signal"
@@ -75,7 +76,7 @@ func (p *program) runDataplane(ctx context.Context, f *dataplaneFlags) error {
 	}
 	if cfg.AccessLog != nil {
 		defer cfg.AccessLog.Close()
-		stop := reopenOnHangup(ctx, cfg)
+		stop := reopenOn(ctx, cfg.Logger, cfg.AccessLog.Reopen, syscall.SIGHUP)
 		defer stop()
 	}
 	row, err := p.succession(cfg.Logger, f.pidFile, f.drainTime)
@@ -232,22 +233,22 @@ func (p *program) openAccessLog(where string) (*telemetry.LogWriter, error) {
 	return w, nil
 }
 
-// reopenOnHangup lets a log file be rotated.
-func reopenOnHangup(ctx context.Context, cfg dataplane.Config) (stop func()) {
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
+// reopenOn lets files of logs be rotated: it opens them anew at each of the signals, until stop.
+func reopenOn(ctx context.Context, log *slog.Logger, reopen func() error, on ...os.Signal) (stop func()) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, on...)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for range hangups {
-			if err := cfg.AccessLog.Reopen(); err != nil {
-				cfg.Logger.ErrorContext(ctx, "access log could not be opened anew", "error", err)
+		for range signals {
+			if err := reopen(); err != nil {
+				log.ErrorContext(ctx, "access log could not be opened anew", "error", err)
 			}
 		}
 	}()
 	return func() {
-		signal.Stop(hangups)
-		close(hangups)
+		signal.Stop(signals)
+		close(signals)
 		<-done
 	}
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -63,7 +64,7 @@ func (p *program) runProxy(ctx context.Context, f *proxyFlags) error {
 	}
 	proxy, err := standalone.New(standalone.Config{
 		Bootstrap: file, AdminAddr: f.adminAddr, Filters: filters.Factories(), Logger: log, LogLevel: level,
-		Listen: row.sockets.Listen, DrainTime: f.drainTime, Version: buildVersion,
+		Listen: row.sockets.Listen, DrainTime: f.drainTime, Upgrade: row.upgrade, Version: buildVersion,
 	})
 	if err != nil {
 		return row.failed(err)
@@ -71,6 +72,7 @@ func (p *program) runProxy(ctx context.Context, f *proxyFlags) error {
 	if f.validate {
 		return p.validateProxy(f.config, proxy)
 	}
+	defer reopenOn(ctx, log, proxy.ReopenLogs, syscall.SIGHUP, syscall.SIGUSR1)()
 	return row.run(ctx, proxy)
 }
 

@@ -238,7 +238,7 @@ type upgradeFlags struct{ adminAddr, tokenFile string }
 
 func (p *program) dataplaneUpgrade() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "upgrade --token-file TOKEN",
+		Use:   "upgrade [--token-file TOKEN]",
 		Short: "Replace a running proxy's program, losing no request",
 		Long: "Asks a running proxy to start its program file anew, with the same arguments, and to hand over its listening sockets\n" +
 			"when the new process is ready; the old one then drains. If the new process does not become ready the old one goes on\n" +
@@ -248,25 +248,24 @@ func (p *program) dataplaneUpgrade() *cobra.Command {
 	}
 	f := &upgradeFlags{}
 	cmd.Flags().StringVar(&f.adminAddr, "admin-addr", "127.0.0.1:9901", "the running proxy's admin port")
-	cmd.Flags().StringVar(&f.tokenFile, "token-file", "", "file with the dataplane's token, which the proxy has too")
+	cmd.Flags().StringVar(&f.tokenFile, "token-file", "", "file with the dataplane's token, which the proxy has too; that of proxy run wants none")
 	return p.verb(cmd, func(ctx context.Context, _ []string) error { return p.upgradeDataplane(ctx, f) })
 }
 
 func (p *program) upgradeDataplane(ctx context.Context, f *upgradeFlags) error {
-	if f.tokenFile == "" {
-		return usagef("dataplane upgrade needs --token-file, the file that the proxy was started with")
-	}
-	token, err := identity.TokenFile(f.tokenFile)()
-	if err != nil {
-		return fmt.Errorf("--token-file: %w", err)
-	}
 	ctx, cancel := context.WithTimeout(ctx, handover.DefaultPatience+10*time.Second)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+f.adminAddr+"/upgrade", nil)
 	if err != nil {
 		return usagef("--admin-addr %q is not host:port", f.adminAddr)
 	}
-	r.Header.Set("Authorization", "Bearer "+token)
+	if f.tokenFile != "" {
+		token, err := identity.TokenFile(f.tokenFile)()
+		if err != nil {
+			return fmt.Errorf("--token-file: %w", err)
+		}
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
 	resp, err := http.DefaultClient.Do(r)
 	if err != nil {
 		return fmt.Errorf("--admin-addr %s: %w: a proxy without an admin port is upgraded by SIGUSR2 to its process", f.adminAddr, err)

@@ -96,6 +96,9 @@ func observed(w io.Writer, a *why.Answer) {
 		if d.Status != 0 {
 			status = fmt.Sprint(d.Status)
 		}
+		if d.GRPCStatus != nil {
+			status += fmt.Sprintf(", gRPC %d", *d.GRPCStatus)
+		}
 		row(w, d.Time.Local().Format(time.TimeOnly), fmt.Sprintf("%s (%s)", d.Dataplane, d.Side), dash(d.SourceID), request, status,
 			dash(d.Reason), dash(d.Rule), dash(d.RequestID))
 	}

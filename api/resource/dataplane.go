@@ -27,7 +27,7 @@ type Inbound struct {
 	// TargetPort is the application on 127.0.0.1; default Port. Target, "unix:///path", is instead of it.
 	TargetPort uint32 `json:"targetPort,omitempty"`
 	Target     string `json:"target,omitempty"`
-	// Protocol is http or tcp; default tcp.
+	// Protocol is http, http2, grpc or tcp; default tcp.
 	Protocol string `json:"protocol,omitempty"`
 	// Probe is how the proxy asks the application whether it answers. Without one it connects.
 	Probe *Probe `json:"probe,omitempty"`

@@ -44,6 +44,7 @@ type Decision struct {
 	Method           string    `json:"method,omitempty"`
 	Path             string    `json:"path,omitempty"`
 	Status           uint32    `json:"status,omitempty"`
+	GRPCStatus       *uint32   `json:"grpcStatus,omitempty"` // of gRPC calls; 0 is OK
 	Flags            string    `json:"flags,omitempty"`
 	Details          string    `json:"details,omitempty"`
 	Reason           string    `json:"reason,omitempty"`
@@ -210,7 +211,7 @@ func decisionOf(d *reportv1.Decision, peer identity.Peer) Decision {
 	out := Decision{
 		Time: d.Time.AsTime(), Dataplane: peer.Dataplane, Side: SideDestination, RequestID: cut(d.RequestId),
 		Source: cut(d.Source), Destination: cut(d.Destination), SourceID: cut(d.SourceId), DestinationID: cut(d.DestinationId),
-		Protocol: cut(d.Protocol), Method: cut(d.Method), Path: cut(d.Path), Status: d.Status, Flags: cut(d.Flags),
+		Protocol: cut(d.Protocol), Method: cut(d.Method), Path: cut(d.Path), Status: d.Status, GRPCStatus: d.GrpcStatus, Flags: cut(d.Flags),
 		Details: cut(d.Details), Reason: cut(d.Reason), Policy: cut(d.Policy), Rule: cut(d.Rule), ShadowRule: cut(d.ShadowRule),
 		Upstream: cut(d.Upstream), Route: cut(d.Route), Attempts: d.Attempts,
 		DurationMS:       float64(d.Duration.AsDuration()) / float64(time.Millisecond),

@@ -55,9 +55,19 @@ func Server(h http.Handler) *http.Server {
 	}
 }
 
-// New is the port's handler.
+// New is the port's handler for a member of a mesh. That of a proxy that stands alone is NewAlone.
 func New(o Options) http.Handler {
 	mux := http.NewServeMux()
+	o.pages(mux)
+	mux.HandleFunc("GET /decisions", o.decisions)
+	mux.HandleFunc("POST /drain", o.withToken(o.drain))
+	mux.HandleFunc("POST /upgrade", o.withToken(o.upgrade))
+	mux.HandleFunc("POST /logging", o.withToken(o.logging))
+	return local(mux)
+}
+
+// pages are what both kinds of proxy show.
+func (o *Options) pages(mux *http.ServeMux) {
 	mux.HandleFunc("GET /ready", o.ready)
 	mux.Handle("GET /stats/prometheus", o.Metrics)
 	mux.HandleFunc("GET /config_dump", func(w http.ResponseWriter, _ *http.Request) {
@@ -71,11 +81,6 @@ func New(o Options) http.Handler {
 	mux.HandleFunc("GET /clusters", func(w http.ResponseWriter, _ *http.Request) { show(w, o.Clusters()) })
 	mux.HandleFunc("GET /listeners", func(w http.ResponseWriter, _ *http.Request) { show(w, o.Listeners()) })
 	mux.HandleFunc("GET /certs", func(w http.ResponseWriter, _ *http.Request) { show(w, o.Certs()) })
-	mux.HandleFunc("GET /decisions", o.decisions)
-	mux.HandleFunc("POST /drain", o.withToken(o.drain))
-	mux.HandleFunc("POST /upgrade", o.withToken(o.upgrade))
-	mux.HandleFunc("POST /logging", o.withToken(o.logging))
-	return local(mux)
 }
 
 // local refuses requests for a name: somebody's web page can make its own name point at 127.0.0.1 and would then read this

@@ -20,6 +20,7 @@ type decision struct {
 	Method           string    `json:"method,omitempty"`
 	Path             string    `json:"path,omitempty"`
 	Status           int       `json:"status,omitempty"`
+	GRPCStatus       *int      `json:"grpcStatus,omitempty"` // of gRPC calls; 0 is OK
 	Flags            string    `json:"flags,omitempty"`
 	Details          string    `json:"details,omitempty"`
 	Reason           string    `json:"reason,omitempty"`
@@ -43,6 +44,9 @@ func view(d telemetry.Decision) decision {
 	}
 	if d.Outbound {
 		v.Direction = "outbound"
+	}
+	if d.GRPCStatus != telemetry.NoGRPCStatus {
+		v.GRPCStatus = &d.GRPCStatus
 	}
 	if d.Upstream.IsValid() {
 		v.Upstream = d.Upstream.String()

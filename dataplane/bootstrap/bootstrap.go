@@ -67,6 +67,9 @@ func Parse(file string, text []byte) (*Bootstrap, error) {
 	return b, nil
 }
 
+// File is the name of the file.
+func (b *Bootstrap) File() string { return b.file }
+
 func under(path string) string {
 	if path == "" {
 		return ""

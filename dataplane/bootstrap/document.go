@@ -15,7 +15,7 @@ import (
 // The bounds of a file. Aliases make a short file long: the nodes are counted as they are visited.
 const (
 	maxFile  = 64 << 20
-	maxNodes = 2_000_000
+	maxNodes = 1_000_000
 	maxDepth = 200
 )
 

@@ -118,6 +118,19 @@ func (e *Engine) Drain(ctx context.Context) {
 	}
 }
 
+// DrainListeners stops accepting and goes on with the connections that there are; gracefully, they are asked to end.
+func (e *Engine) DrainListeners(graceful, inboundOnly bool) {
+	for _, s := range e.sockets.open() {
+		if spec := s.source(); inboundOnly && (spec == nil || spec.Direction != telemetry.Inbound) {
+			continue
+		}
+		s.listener.Close()
+		if graceful {
+			e.Go(func() { _ = s.listener.Drain(e.serving) }) // it cuts nothing before the end
+		}
+	}
+}
+
 // Stop cuts what is still there, and returns when everything has ended.
 func (e *Engine) Stop() {
 	e.end()

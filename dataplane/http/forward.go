@@ -1,6 +1,7 @@
 package http
 
 import (
+	"context"
 	"errors"
 	"net"
 	"time"
@@ -102,7 +103,7 @@ func (x *exchange) Try(n int, fresh bool) resilience.Outcome {
 	if x.sick(e) {
 		return resilience.ConnectFailed
 	}
-	up, err := x.cluster.Open(x.ctx, e, fresh)
+	up, err := x.cluster.Open(x.caller(), e, fresh)
 	if err != nil {
 		x.rec.TransportFailure = err.Error()
 		x.cause = &reasonConnect
@@ -126,6 +127,14 @@ func (x *exchange) pick() *upstream.Endpoint {
 		return x.pickOriginal(o)
 	}
 	return x.cluster.Pick(x.tried)
+}
+
+// caller is the context in which connections are made; it says for whom where that goes on the wire.
+func (x *exchange) caller() context.Context {
+	if x.cluster.SpeaksForCallers() {
+		return upstream.WithCaller(x.ctx, x.Info.Remote, x.Info.Local)
+	}
+	return x.ctx
 }
 
 // sick tells whether it is not worth while to try: the application behind an inbound has a probe of its own, has failed,

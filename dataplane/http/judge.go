@@ -93,9 +93,6 @@ func (x *exchange) refusal() *filter.Verdict {
 
 // remember keeps the request's head as the filters have seen it: what is sent on may have been rewritten since.
 func (x *exchange) remember() {
-	if len(x.spec.Filters) == 0 && len(x.asked.Header.Fields) == 0 {
-		return
-	}
 	fields := append(x.asked.Header.Fields[:0], x.req.Header.Fields...)
 	x.asked = *x.req
 	x.asked.Header.Fields = fields

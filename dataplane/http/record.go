@@ -80,6 +80,7 @@ func (x *exchange) record() {
 			x.rec.DestinationService = service
 		}
 	}
+	x.inferGRPC()
 	x.Recorder.Record(&x.rec)
 	if x.spec.AccessLog != nil {
 		x.spec.AccessLog.Record(&x.rec)
@@ -103,5 +104,13 @@ func (x *exchange) noteGRPC(h *message.Header) {
 	}
 	if code, err := strconv.Atoi(h.Get("grpc-status")); err == nil && code >= 0 && code <= 16 {
 		x.rec.GRPCStatus = code
+	}
+}
+
+// inferGRPC is for a gRPC call that was answered without a status: its client makes one of the HTTP status, as gRPC's mapping
+// has it (200 without trailers is UNKNOWN). Who went away himself has read none.
+func (x *exchange) inferGRPC() {
+	if r := &x.rec; r.GRPC && r.GRPCStatus == telemetry.NoGRPCStatus && r.Status != 0 && r.Flags != "DC" {
+		r.GRPCStatus = grpcStatus(r.Status)
 	}
 }

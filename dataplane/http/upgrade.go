@@ -23,7 +23,7 @@ func (x *exchange) connectTCP() {
 		x.tried = append(x.tried, x.last)
 		x.rec.Attempts++
 		x.rec.UpstreamHost = x.last.Addr()
-		up, err := x.cluster.Connect(x.ctx, x.last)
+		up, err := x.cluster.Connect(x.caller(), x.last)
 		if err != nil {
 			x.rec.TransportFailure = err.Error()
 			continue
@@ -31,7 +31,7 @@ func (x *exchange) connectTCP() {
 		x.resp = message.Response{Status: 200, Length: message.Absent, Header: x.resp.Header}
 		x.resp.Header.Reset()
 		x.rec.Status, x.rec.UpstreamLocal = 200, up.Local
-		x.tunnel(up)
+		x.tunnel(up.Conn) // which can be closed by half
 		_ = up.Close()
 		return
 	}

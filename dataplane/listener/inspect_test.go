@@ -499,3 +499,26 @@ func TestInspectionConsumesNothing(t *testing.T) {
 		}
 	})
 }
+
+// A chain's own time for the handshake holds, for who says nothing at all.
+func TestHandshakeTimeoutOfChain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := memory()
+		ca := newAuthority(t)
+		p := start(t, n, proxyOptions{endpoints: []string{"127.0.0.1:1"}, serverTLS: ca.server(idBackend), spec: func(s *listener.Spec) {
+			s.Chains[0].HandshakeTimeout = 2 * time.Second
+		}})
+		c := p.conn()
+		_ = c.SetDeadline(time.Now().Add(time.Hour))
+		began := time.Now()
+		if _, err := io.ReadAll(c); time.Since(began) != 2*time.Second {
+			t.Errorf("%v after %s", err, time.Since(began))
+		}
+		synctest.Wait()
+		if len(p.handshakes) != 1 || !strings.Contains(p.handshakes[0].Error(), "not done after 2s") {
+			t.Errorf("%v", p.handshakes)
+		}
+		c.Close()
+		p.stop()
+	})
+}

@@ -236,6 +236,7 @@ func (l *Listener) onPanic() func(any, []byte) {
 
 // add takes a connection in, or returns nil: there are too many already.
 func (l *Listener) add(raw net.Conn) *conn {
+	raw = sock.Direct(raw)
 	l.n.accepted.Add(1)
 	spec := l.o.Source()
 	if spec == nil {

@@ -54,17 +54,23 @@ type facts struct {
 // very port of a connection keeps all chains without a port out, even if its other parts do not fit. Then it is the default
 // chain's turn.
 func (s *Spec) choose(f *facts) *Chain {
+	if len(s.Chains) == 1 && s.Chains[0].Match.everything() { // almost every sidecar's
+		return s.Chains[0]
+	}
 	var space [16]*Chain // enough for most listeners, on the stack
 	left := append(space[:0], s.Chains...)
-	for _, rank := range ranks() {
-		best := 0
+	for p := range parts {
+		best, n := 0, 0
 		for _, c := range left {
-			best = max(best, rank(&c.Match, f))
+			switch rank := c.Match.rank(p, f); {
+			case rank > best:
+				left[0], best, n = c, rank, 1
+			case rank == best && rank > 0:
+				left[n] = c // n is behind the reader
+				n++
+			}
 		}
-		if best == 0 {
-			return s.Default
-		}
-		left = slices.DeleteFunc(left, func(c *Chain) bool { return rank(&c.Match, f) != best })
+		left = left[:n]
 	}
 	if len(left) == 0 {
 		return s.Default
@@ -72,20 +78,40 @@ func (s *Spec) choose(f *facts) *Chain {
 	return left[0]
 }
 
-// ranks are the parts in Envoy's order. Each says how closely a match fits there: 0 is not at all, 1 is that it asks for
-// nothing.
-func ranks() [9]func(m *Match, f *facts) int {
-	return [...]func(m *Match, f *facts) int{
-		func(m *Match, f *facts) int { return exactly(m.DestinationPort, f.local.Port()) },
-		func(m *Match, f *facts) int { return within(m.Destinations, f.local.Addr()) },
-		func(m *Match, f *facts) int { return named(m.ServerNames, f.serverName) },
-		func(m *Match, f *facts) int { return exactly(m.Transport, f.transport) },
-		func(m *Match, f *facts) int { return spoken(m.ALPN, f.alpn) },
-		func(m *Match, f *facts) int { return within(m.DirectSources, f.direct.Addr()) },
-		func(m *Match, f *facts) int { return exactly(m.SourceType, f.sourceType()) },
-		func(m *Match, f *facts) int { return within(m.Sources, f.remote.Addr()) },
-		func(m *Match, f *facts) int { return among(m.SourcePorts, f.remote.Port()) },
+// everything tells whether a match asks for nothing.
+func (m *Match) everything() bool {
+	return m.DestinationPort == 0 && m.Transport == AnyTransport && m.SourceType == AnySource && len(m.Destinations) == 0 &&
+		len(m.ServerNames) == 0 && len(m.ALPN) == 0 && len(m.DirectSources) == 0 && len(m.Sources) == 0 && len(m.SourcePorts) == 0
+}
+
+// parts is how many parts a match has.
+const parts = 9
+
+// rank says how closely a match fits in one part, in Envoy's order of them: 0 is not at all, 1 is that it asks for nothing.
+// It is asked for each request of a connection, whose chain may be another one by then.
+func (m *Match) rank(part int, f *facts) int {
+	switch part {
+	case 0:
+		return exactly(m.DestinationPort, f.local.Port())
+	case 1:
+		return within(m.Destinations, f.local.Addr())
+	case 2:
+		return named(m.ServerNames, f.serverName)
+	case 3:
+		return exactly(m.Transport, f.transport)
+	case 4:
+		return spoken(m.ALPN, f.alpn)
+	case 5:
+		return within(m.DirectSources, f.direct.Addr())
+	case 6:
+		if m.SourceType == AnySource {
+			return 1
+		}
+		return exactly(m.SourceType, f.sourceType())
+	case 7:
+		return within(m.Sources, f.remote.Addr())
 	}
+	return among(m.SourcePorts, f.remote.Port())
 }
 
 // exactly: the zero value asks for nothing.

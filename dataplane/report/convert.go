@@ -3,6 +3,7 @@ package report
 import (
 	"strings"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -54,6 +55,9 @@ func toWire(d *telemetry.Decision) *reportv1.Decision {
 		Flags: valid(d.Flags), Details: valid(d.Details), Reason: valid(d.Reason), Policy: valid(d.Policy), Rule: valid(d.Rule),
 		ShadowRule: valid(d.ShadowRule), Route: valid(d.Route), Attempts: uint32(max(d.Attempts, 0)),
 		Duration: durationpb.New(d.Duration), TransportFailure: valid(d.TransportFailure), TlsVersion: telemetry.TLSName(d.TLSVersion),
+	}
+	if d.GRPCStatus != telemetry.NoGRPCStatus {
+		w.GrpcStatus = proto.Uint32(uint32(max(d.GRPCStatus, 0)))
 	}
 	if d.Upstream.IsValid() {
 		w.Upstream = d.Upstream.String()

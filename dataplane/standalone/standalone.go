@@ -11,6 +11,7 @@ import (
 	"net"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hauberk-mesh/hauberk/dataplane/bootstrap"
@@ -39,6 +40,8 @@ type Config struct {
 
 	// DrainTime is how long requests in flight may take to end. Default 30s.
 	DrainTime time.Duration
+	// Upgrade is what POST /upgrade of the admin port does. Nil: it answers that this process cannot.
+	Upgrade func() (any, error)
 	// Version is shown by the admin port and told to a control plane.
 	Version string
 }
@@ -52,6 +55,8 @@ type Proxy struct {
 	logs    *config.AccessLogs
 	ads     *xdsclient.Client // nil: all is in the file
 
+	start    time.Time
+	failed   atomic.Bool   // somebody wants /ready to say no
 	begun    chan struct{} // closed when what the file says is in force
 	stop     chan struct{} // closed by Drain
 	stopOnce sync.Once
@@ -77,7 +82,7 @@ func New(cfg Config) (*Proxy, error) {
 	if cfg.AdminAddr == "" {
 		cfg.AdminAddr = cfg.Bootstrap.Admin
 	}
-	p := &Proxy{cfg: cfg, log: cfg.Logger, logs: config.NewAccessLogs(), begun: make(chan struct{}), stop: make(chan struct{})}
+	p := &Proxy{cfg: cfg, log: cfg.Logger, logs: config.NewAccessLogs(), start: time.Now(), begun: make(chan struct{}), stop: make(chan struct{})}
 	o := engine.Options{
 		Config: config.Deps{
 			StandAlone: true, Identity: &tls.Identity{}, Trust: &tls.Trust{}, Filters: cfg.Filters, Dial: cfg.Dial, AccessLogs: p.logs,
@@ -167,6 +172,8 @@ func (p *Proxy) unready() []string {
 	switch {
 	case p.engine.Draining():
 		return []string{"draining"}
+	case p.failed.Load():
+		return []string{"POST /healthcheck/fail asked for this"}
 	case p.engine.Graph() == nil:
 		return []string{"no configuration in force"}
 	case p.ads == nil:

@@ -2,7 +2,6 @@ package standalone
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -35,7 +34,6 @@ func TestMain(m *testing.M) { leak.Main(m) }
 type host struct {
 	t   *testing.T
 	net *memconn.Network
-	log bytes.Buffer
 }
 
 func newHost(t *testing.T) *host { return &host{t: t, net: &memconn.Network{}} }
@@ -299,5 +297,84 @@ func TestRefusedStart(t *testing.T) {
 		if _, err := h.net.Dial(t.Context(), "tcp", "127.0.0.1:8080"); err == nil {
 			t.Error("listens all the same")
 		}
+	}
+}
+
+// TestDocumentation: the first file of docs/proxy.md runs as it is, the second one is understood.
+func TestDocumentation(t *testing.T) {
+	text, err := os.ReadFile("../../docs/proxy.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var files []string
+	for _, part := range strings.Split(string(text), "```yaml\n")[1:] {
+		file, _, _ := strings.Cut(part, "```")
+		files = append(files, file)
+	}
+	if len(files) != 2 {
+		t.Fatalf("%d files", len(files))
+	}
+	h := newHost(t)
+	h.backend("127.0.0.1:8081", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "shop") })
+	h.run(h.proxy("docs/proxy.md", files[0], nil))
+	client := h.client(false)
+	for path, want := range map[string]string{"/health": "fine\n", "/a": "shop", "/b/../health": "fine\n"} {
+		if status, body := h.get(client, "http://127.0.0.1:8080"+path); status != 200 || body != want {
+			t.Errorf("%s: %d %q", path, status, body)
+		}
+	}
+	if _, err := h.proxy("docs/proxy.md", files[1], nil).Check(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestAdmin asks all pages, and what changes something.
+func TestAdmin(t *testing.T) {
+	h := newHost(t)
+	level := &slog.LevelVar{}
+	p := h.proxy("envoy.yaml", hello, func(c *Config) { c.LogLevel = level })
+	h.run(p)
+	client := h.client(false)
+	if status, body := h.get(client, "http://127.0.0.1:8080/"); status != 200 || body != "hello" {
+		t.Errorf("%d %q", status, body)
+	}
+	for _, c := range []struct {
+		method, path string
+		status       int
+		body         string
+	}{
+		{"GET", "/ready", 200, "LIVE"}, {"GET", "/listeners", 200, `"127.0.0.1:8080"`}, {"GET", "/clusters", 200, "[]"}, {"GET", "/certs", 200, "[]"},
+		{"GET", "/config_dump", 200, `"inline_string": "hello"`}, {"GET", "/stats", 200, "listener.127.0.0.1_8080.downstream_cx_total: 1\n"},
+		{"GET", "/stats?filter=^server.live$", 200, "server.live: 1\n"}, {"GET", "/stats?format=json&filter=live", 200, `{"stats":[{"name":"server.live","value":1}]}`},
+		{"GET", "/stats?format=prometheus", 200, "envoy_server_live 1"}, {"GET", "/stats?filter=(", 400, "filter"}, {"GET", "/stats?format=xml", 400, "format"},
+		{"GET", "/stats/prometheus", 200, "istio_requests_total"}, {"GET", "/server_info", 200, `"state": "LIVE"`}, {"GET", "/help", 200, "/quitquitquit"},
+		{"GET", "/", 200, "/quitquitquit"}, {"GET", "/none", 404, ""}, {"GET", "/quitquitquit", 405, ""},
+		{"POST", "/logging?level=warn", 200, "level: warn"}, {"POST", "/logging?level=x", 400, "must be debug"}, {"POST", "/reopen_logs", 200, "OK"},
+		{"POST", "/upgrade", 404, "cannot hand over"},
+		{"POST", "/healthcheck/fail", 200, "OK"}, {"GET", "/ready", 503, "healthcheck/fail"}, {"GET", "/server_info", 200, `"state": "DRAINING"`},
+		{"POST", "/healthcheck/ok", 200, "OK"}, {"GET", "/ready", 200, "LIVE"},
+	} {
+		if w := h.admin(p, c.method, c.path); w.Code != c.status || !strings.Contains(w.Body.String(), c.body) {
+			t.Errorf("%s %s: %d %s", c.method, c.path, w.Code, w.Body)
+		}
+	}
+	if level.Level() != slog.LevelWarn {
+		t.Errorf("level %v", level.Level())
+	}
+	for _, header := range []string{"Origin", "Sec-Fetch-Site"} {
+		w, r := httptest.NewRecorder(), httptest.NewRequest("POST", "http://127.0.0.1:9901/quitquitquit", nil)
+		r.Header.Set(header, "https://evil.example")
+		if p.Admin().ServeHTTP(w, r); w.Code != 403 {
+			t.Errorf("a web page may end the proxy: %s, %d", header, w.Code)
+		}
+	}
+	if w := h.admin(p, "POST", "/drain_listeners?graceful"); w.Code != 200 {
+		t.Errorf("%d", w.Code)
+	}
+	if _, err := h.net.Dial(t.Context(), "tcp", "127.0.0.1:8080"); err == nil {
+		t.Error("accepts after /drain_listeners")
+	}
+	if w := h.admin(p, "POST", "/quitquitquit"); w.Code != 200 {
+		t.Errorf("%d", w.Code)
 	}
 }

@@ -133,7 +133,11 @@ func (s *session) Try(int, bool) resilience.Outcome {
 	}
 	s.tried = append(s.tried, e)
 	s.rec.UpstreamHost = e.Addr()
-	up, err := s.cluster.Connect(s.ctx, e)
+	ctx := s.ctx
+	if s.cluster.SpeaksForCallers() {
+		ctx = upstream.WithCaller(ctx, s.Info.Remote, s.Info.Local)
+	}
+	up, err := s.cluster.Connect(ctx, e)
 	if err != nil {
 		s.rec.TransportFailure = err.Error()
 		return resilience.ConnectFailed

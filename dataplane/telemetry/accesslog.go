@@ -36,8 +36,8 @@ func NewTextLog(out *LogWriter) *AccessLog {
 func NewFormatLog(out *LogWriter, format *Format) *AccessLog { return newLog(out, format.Append) }
 
 // NewJSONLog writes one object a line, with the keys of Istio's JSON log and then ours: direction, source, destination,
-// source_id, destination_id, tls_version, reason, policy, rule, shadow_rule, attempts. Numbers are numbers; what is absent
-// is null.
+// source_id, destination_id, tls_version, reason, policy, rule, shadow_rule, attempts, grpc_status. Numbers are numbers; what
+// is absent is null.
 func NewJSONLog(out *LogWriter) *AccessLog { return newLog(out, appendRecordJSON) }
 
 func newLog(out *LogWriter, encode func([]byte, *Record) []byte) *AccessLog {
@@ -128,6 +128,7 @@ var jsonFields = [...]struct {
 	{"rule", operators["HAUBERK_RULE"]},
 	{"shadow_rule", operators["HAUBERK_SHADOW_RULE"]},
 	{"attempts", operators["UPSTREAM_REQUEST_ATTEMPT_COUNT"]},
+	{"grpc_status", operators["GRPC_STATUS_NUMBER"]},
 }
 
 func appendRecordJSON(dst []byte, r *Record) []byte {

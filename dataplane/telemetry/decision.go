@@ -17,6 +17,7 @@ type Decision struct {
 	SourceID, DestinationID              string
 	Protocol, Method, Path               string
 	Status                               int
+	GRPCStatus                           int // NoGRPCStatus, or how a gRPC call ended
 	Flags, Details, Reason, Policy, Rule string
 	ShadowRule, Route, TransportFailure  string
 	Upstream                             netip.AddrPort
@@ -29,12 +30,13 @@ const longest = 1024
 
 // decisionOf copies r.
 func decisionOf(r *Record) Decision {
+	code, _ := grpcStatus(r)
 	c := func(s string) string { return strings.Clone(s[:min(len(s), longest)]) }
 	return Decision{
 		Time: r.Start, Duration: r.Duration, Outbound: r.Direction == Outbound, RequestID: c(r.RequestID),
 		Source: c(r.SourceService), Destination: c(r.DestinationService),
 		SourceID: c(r.SourceID), DestinationID: c(r.DestinationID),
-		Protocol: c(r.Protocol), Method: c(r.Method), Path: c(r.Path), Status: r.Status,
+		Protocol: c(r.Protocol), Method: c(r.Method), Path: c(r.Path), Status: r.Status, GRPCStatus: code,
 		Flags: c(r.Flags), Details: c(r.Details), Reason: c(r.Reason), Policy: c(r.Policy), Rule: c(r.Rule),
 		ShadowRule: c(r.ShadowRule), Route: c(r.Route), TransportFailure: c(r.TransportFailure),
 		Upstream: r.UpstreamHost, Attempts: r.Attempts, TLSVersion: r.TLSVersion,

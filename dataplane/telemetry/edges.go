@@ -33,7 +33,7 @@ type EdgeKey struct {
 // EdgeCount is what happened on an edge since the last swap.
 type EdgeCount struct {
 	EdgeKey
-	Requests, Errors, Denied uint64 // errors are 5xx and resets, without denied
+	Requests, Errors, Denied uint64 // errors are 5xx, faults of gRPC calls and resets, without denied
 	BytesIn, BytesOut        uint64
 	Latency                  []BucketCount
 }
@@ -82,7 +82,7 @@ func (e *Edges) Opened(*Record) {}
 func (e *Edges) Record(r *Record) {
 	c := e.edges.get(EdgeKey{
 		Outbound: r.Direction == Outbound, Source: r.SourceService, Destination: r.DestinationService,
-		SourceID: r.SourceID, DestinationID: r.DestinationID, TLSVersion: r.TLSVersion, Protocol: requestProtocol(r),
+		SourceID: r.SourceID, DestinationID: r.DestinationID, TLSVersion: r.TLSVersion, Protocol: edgeProtocol(r),
 	})
 	c.requests.Add(1)
 	switch {
@@ -151,8 +151,19 @@ func (c *edge) swap(k EdgeKey) (EdgeCount, bool) {
 	return n, true
 }
 
-// requestProtocol is Istio's request_protocol: http or tcp.
+// requestProtocol is Istio's request_protocol: http, grpc or tcp.
 func requestProtocol(r *Record) string {
+	switch {
+	case isTCP(r):
+		return "tcp"
+	case r.GRPC:
+		return "grpc"
+	}
+	return "http"
+}
+
+// edgeProtocol is how an edge is told apart: gRPC is HTTP, so that a service that speaks both is one edge.
+func edgeProtocol(r *Record) string {
 	if isTCP(r) {
 		return "tcp"
 	}
@@ -161,13 +172,14 @@ func requestProtocol(r *Record) string {
 
 func isTCP(r *Record) bool { return r.Protocol == "TCP" }
 
-// isError tells whether the caller got a 5xx answer, or a connection that did not end as its two ends wanted.
+// isError tells whether the caller got a 5xx answer or the gRPC status that stands for one, or a connection that did not end
+// as its two ends wanted.
 func isError(r *Record) bool {
 	if isTCP(r) {
 		return r.Reason != "" || hasFlag(r.Flags, "UF") || hasFlag(r.Flags, "UH") || hasFlag(r.Flags, "UC")
 	}
 	// No status at all: the connection broke before an answer. The caller's own going away (DC) is nobody's error.
-	return r.Status >= 500 || r.Status == 0 && !hasFlag(r.Flags, "DC")
+	return r.Status >= 500 || grpcFault(r) || r.Status == 0 && !hasFlag(r.Flags, "DC")
 }
 
 // hasFlag looks for one flag in a comma-separated list.

@@ -121,6 +121,12 @@ func (p *piece) resolve(name, argument string, has bool) error {
 		p.layout = layout
 		return err
 	}
+	if name == "GRPC_STATUS" && has {
+		if p.op = grpcOperator(argument); p.op == nil {
+			return fmt.Errorf("%%GRPC_STATUS(%s)%% is unknown: write CAMEL_STRING, SNAKE_STRING or NUMBER", firstWord(argument))
+		}
+		return nil
+	}
 	p.op = operators[name]
 	if p.op == nil {
 		return fmt.Errorf("%%%s%% is not an operator of this proxy (docs/access-log.md lists them)", name)

@@ -42,6 +42,8 @@ func TestFormats(t *testing.T) {
 		"%START_TIME(%Q)%":                         "!%Q",
 		"%START_TIME(%":                            "!parenthesis",
 		"%START_TIME(%Y":                           "!parenthesis",
+		"%GRPC_STATUS(SNAKE)%":                     "!SNAKE_STRING",
+		"%GRPC_STATUS_NUMBER(x)%":                  "!no argument",
 		"%NOSUCH%":                                 "!not an operator",
 		"%DURATION(ms)%":                           "!no argument",
 		"%DURATION:0%":                             "!length",

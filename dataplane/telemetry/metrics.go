@@ -28,9 +28,12 @@ type Labels struct {
 	Direction               Direction
 	Source, Destination     string // services; empty is unknown
 	SourceID, DestinationID string // SPIFFE IDs; empty is unknown
-	Protocol                string // http or tcp
+	Protocol                string // http, grpc or tcp
 	Status                  int
-	Flags                   string // "-" is none
+	// GRPC is set where GRPCStatus, which may be 0, has a meaning.
+	GRPC       bool
+	GRPCStatus int
+	Flags      string // "-" is none
 	// Mutual is set where a handshake proved both sides, Plain where there was none. Neither: nothing is known, as of a
 	// connection that was never made.
 	Mutual, Plain bool
@@ -121,6 +124,7 @@ func labelsOf(r *Record) Labels {
 	if l.Flags == "" {
 		l.Flags = "-"
 	}
+	l.GRPCStatus, l.GRPC = grpcStatus(r)
 	// The caller's proxy knows nothing of a hop that it never made; the callee's proxy stands at the end of it.
 	l.Plain = r.TLSVersion == 0 && (r.Direction == Inbound || r.UpstreamHost.IsValid() && r.TransportFailure == "")
 	return l

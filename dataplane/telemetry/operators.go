@@ -95,6 +95,8 @@ var operators = map[string]*operator{
 		return r.UpstreamTime.Milliseconds(), r.UpstreamTime > 0
 	}),
 	"UPSTREAM_REQUEST_ATTEMPT_COUNT": numberOp(func(r *Record) (int64, bool) { return int64(r.Attempts), true }),
+	"GRPC_STATUS":                    textOp(grpcCamel),
+	"GRPC_STATUS_NUMBER":             numberOp(grpcNumber),
 	"ROUTE_NAME":                     textOp(func(r *Record) string { return r.Route }),
 	"UPSTREAM_CLUSTER":               textOp(func(r *Record) string { return r.Cluster }),
 	"UPSTREAM_CLUSTER_RAW":           textOp(func(r *Record) string { return r.Cluster }),

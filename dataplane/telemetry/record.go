@@ -51,7 +51,7 @@ type Record struct {
 	// GRPC: the request is a gRPC call. GRPCStatus is how it ended, a number from 0 to 16, or NoGRPCStatus.
 	GRPC       bool
 	GRPCStatus int
-	// Flags are Envoy's response flags, comma separated: UH, UF, UC, UT, NR, UAEX, DPE, DC ... Empty is "-".
+	// Flags are Envoy's response flags, comma separated; docs/access-log.md lists them. Empty is "-".
 	Flags string
 	// Details is Envoy's %RESPONSE_CODE_DETAILS%: "via_upstream", "rbac_access_denied_matched_policy[...]".
 	Details string

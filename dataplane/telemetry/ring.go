@@ -66,8 +66,9 @@ func (g *Ring) Dropped() uint64 { return g.dropped.Load() }
 
 func (s *slot) set(r *Record) {
 	s.used = true
+	code, _ := grpcStatus(r)
 	s.head = Decision{
-		Time: r.Start, Duration: r.Duration, Outbound: r.Direction == Outbound, Status: r.Status,
+		Time: r.Start, Duration: r.Duration, Outbound: r.Direction == Outbound, Status: r.Status, GRPCStatus: code,
 		Upstream: r.UpstreamHost, Attempts: r.Attempts, TLSVersion: r.TLSVersion,
 	}
 	s.text = s.text[:0]

@@ -14,6 +14,7 @@ import (
 	"github.com/hauberk-mesh/hauberk/dataplane/filter"
 	"github.com/hauberk-mesh/hauberk/dataplane/http/http1"
 	hauberktls "github.com/hauberk-mesh/hauberk/dataplane/tls"
+	"github.com/hauberk-mesh/hauberk/internal/sock"
 )
 
 // Conn is a connection to an endpoint. Opaque TCP and HTTP/1.1 have it to themselves: who got it closes it or, in a Stream,
@@ -138,6 +139,11 @@ func (c *Cluster) dial(ctx context.Context, e *Endpoint, config *tls.Config) (*C
 	raw, err := c.deps.Dial(ctx, network, e.addr)
 	if err != nil {
 		return nil, &ConnectError{Addr: e.addr, Err: err}
+	}
+	raw = sock.Direct(raw)
+	if err := c.introduce(ctx, raw); err != nil {
+		_ = raw.Close()
+		return nil, &ConnectError{Addr: e.addr, Err: fmt.Errorf("PROXY header: %w", err)}
 	}
 	conn := &Conn{Conn: raw, Endpoint: e, Local: filter.AddrPort(raw.LocalAddr()), epoch: epoch, made: time.Now()}
 	if config = e.named(config); config != nil {

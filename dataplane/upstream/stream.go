@@ -15,14 +15,18 @@ type Stream struct {
 	message.Client
 	*Conn // that carries it; of HTTP/2 others' exchanges too
 
-	h2    *http2.Stream
-	mux   *mux
-	heavy bool
+	h2      *http2.Stream
+	mux     *mux
+	heavy   bool
+	private bool // the connection ends with it
 }
 
 // Open begins an exchange with e: on a connection that is there, unless fresh is set, or on a new one. A failure to get a
 // connection is returned as *ConnectError, and marks the endpoint down if it may be the endpoint's.
 func (c *Cluster) Open(ctx context.Context, e *Endpoint, fresh bool) (Stream, error) {
+	if c.SpeaksForCallers() {
+		return c.openPrivate(ctx, e)
+	}
 	if c.spec.Protocol == HTTP2 || c.spec.Protocol == Negotiated && !e.onlyHTTP1.Load() {
 		return c.openShared(ctx, e)
 	}
@@ -88,7 +92,7 @@ func (s *Stream) Heavy() {
 // Close ends the exchange. complete: both messages were sent and read to their end; the connection is then kept where its
 // protocol allows that. Otherwise the exchange is aborted.
 func (s *Stream) Close(c *Cluster, complete bool) {
-	client, conn, h2, m := s.Client, s.Conn, s.h2, s.mux
+	client, conn, h2, m, private := s.Client, s.Conn, s.h2, s.mux, s.private
 	if s.heavy {
 		m.heavy.Add(-1)
 	}
@@ -99,7 +103,10 @@ func (s *Stream) Close(c *Cluster, complete bool) {
 			h2.Abort()
 		}
 		h2.Release()
-	case complete && conn.h1.Reusable():
+		if private {
+			m.h2.Drain()
+		}
+	case complete && !private && conn.h1.Reusable():
 		c.keep(conn)
 	default:
 		client.Abort()

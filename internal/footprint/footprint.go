@@ -31,28 +31,23 @@ const startLimit = 64 << 20
 
 // Keeper gives memory back. Its zero value is that of a program that has just started.
 type Keeper struct {
-	mu      sync.Mutex // guards below
-	trimmed bool       // the start's code is gone
-	left    uint64     // what the process held after the last time
+	mu   sync.Mutex // guards below
+	left uint64     // what the process held after the last time
 }
 
 // worthwhile is by how much memory must have grown for a collection to be made for it: a program that works now and then is
-// not to collect each time.
+// not to collect each time, nor to lose its code.
 const worthwhile = 4 << 20
 
 // Pause is for a moment when there is no work. The first one ends the program's start.
 func (k *Keeper) Pause() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.trimmed && held() < k.left+worthwhile {
+	if k.left > 0 && held() < k.left+worthwhile {
 		return nil
 	}
 	debug.FreeOSMemory()
 	k.left = held()
-	if k.trimmed {
-		return nil
-	}
-	k.trimmed = true
 	return forgetCode()
 }
 
@@ -63,9 +58,10 @@ func held() uint64 {
 	return m.Sys - m.HeapReleased
 }
 
-// forgetCode unmaps the program's own code and constants. Most of what has run so far (the registration of every protobuf
-// message, the command line, the reading of the configuration) never runs again, yet would stay in the resident set for the
-// life of the process, with all that the kernel mapped around it. What does run comes back with its first use.
+// forgetCode unmaps the program's own code and constants. Most of what a start runs (the registration of every protobuf
+// message, the command line, the reading of the configuration) never runs again, and of what a thousand handshakes ran little
+// soon; yet it would stay in the resident set for the life of the process, with all that the kernel mapped around it. What
+// does run comes back with its first use.
 func forgetCode() error {
 	// Nothing can have been written there: the file's pages are all there is to it.
 	return adviseCode(syscall.MADV_DONTNEED)

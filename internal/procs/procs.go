@@ -22,7 +22,7 @@ const (
 	// Above saturated, a share of all Ps, there is a queue for them: the number doubles at once.
 	saturated = 0.85
 	// So many samples without work in a row are a pause, for the first time already one: the start is over.
-	pause = 10
+	pause = 5
 	// When the load would have filled fewer Ps only to comfortable for calm samples in a row, the rest go. Each change stops
 	// the world for some ten microseconds, so it must not swing.
 	comfortable = 0.65

@@ -76,6 +76,13 @@ func (l *Lot) Wake(p Place) {
 	l.wake(p)
 }
 
+// Len is how many connections are parked.
+func (l *Lot) Len() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.slots) - len(l.free)
+}
+
 // Close wakes all and ends the Lot: nothing can be parked any more.
 func (l *Lot) Close() {
 	l.mu.Lock()

@@ -173,6 +173,9 @@ func TestLotIsSmall(t *testing.T) {
 	for _, c := range conns {
 		park(t, l, c, time.Time{}, make(guest, 1))
 	}
+	if n := l.Len(); n != len(conns) {
+		t.Errorf("%d are parked, want %d", n, len(conns))
+	}
 	if n := runtime.NumGoroutine(); n > before+1 {
 		t.Errorf("%d goroutines more", n-before)
 	}

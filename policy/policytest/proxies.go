@@ -46,7 +46,7 @@ func add(p *ir.Proxy, l *ir.Listener) *ir.Listener {
 		Name: l.Name, Protocol: l.Protocol, Service: l.Service, ServicePort: l.ServicePort, PortName: l.PortName,
 		Endpoints: &ir.Endpoints{Cluster: l.Name},
 	})
-	if l.Protocol != ir.HTTP {
+	if !l.Protocol.IsHTTP() {
 		l.Cluster = l.Name
 		return l
 	}

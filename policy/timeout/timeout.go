@@ -96,7 +96,7 @@ func (Policy) Explain(resources []*api.Resource, p *ir.Proxy) []policy.Contribut
 // explain leaves out what has no effect: the times of requests where there are none.
 func explain(m target.Merged[Conf], l *ir.Listener) []policy.Contribution {
 	return slices.DeleteFunc(m.Contributions(l.Name), func(c policy.Contribution) bool {
-		return l.Protocol != ir.HTTP && strings.HasPrefix(c.Field, "http.")
+		return !l.Protocol.IsHTTP() && strings.HasPrefix(c.Field, "http.")
 	})
 }
 

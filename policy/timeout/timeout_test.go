@@ -31,7 +31,7 @@ func view(p *ir.Proxy) any {
 				v.Connect, v.Pool = c.Timeouts.Connect.String(), c.Timeouts.Idle.String()
 			}
 		}
-		if l.Protocol == ir.HTTP {
+		if l.Protocol.IsHTTP() {
 			v.StreamIdle, v.Headers, v.MaxConn = l.Timeouts.StreamIdle.String(), l.Timeouts.RequestHeaders.String(), l.Timeouts.MaxConnection.String()
 			v.Request, v.MaxStream = l.Routes[0].Timeouts.Request.String(), l.Routes[0].Timeouts.MaxStream.String()
 		}

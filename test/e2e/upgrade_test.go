@@ -220,8 +220,11 @@ func TestUpgradeFails(t *testing.T) {
 	if _, errs, code := output(t, "", "dataplane", "upgrade", "--admin-addr", client.admin, "--token-file", file+".none"); code != 1 || !strings.Contains(errs, "--token-file") {
 		t.Errorf("without a token: exit %d\n%s", code, errs)
 	}
-	if _, errs, code := output(t, "", "dataplane", "upgrade"); code != 2 || !strings.Contains(errs, "needs --token-file") {
+	if _, errs, code := output(t, "", "dataplane", "upgrade", "--admin-addr", client.admin); code != 1 || !strings.Contains(errs, "needs the dataplane's token") {
 		t.Errorf("without --token-file: exit %d\n%s", code, errs)
+	}
+	if _, errs, code := output(t, "", "dataplane", "upgrade", "--admin-addr", "nonsense"); code != 1 || !strings.Contains(errs, "SIGUSR2") {
+		t.Errorf("of nobody: exit %d\n%s", code, errs)
 	}
 	write(t, filepath.Join(s.dir, "other"), "another token")
 	if _, errs, code := output(t, "", "dataplane", "upgrade", "--admin-addr", client.admin, "--token-file", filepath.Join(s.dir, "other")); code != 1 || !strings.Contains(errs, "needs the dataplane's token") {
@@ -316,6 +319,15 @@ func TestProxyRunUpgrade(t *testing.T) {
 		pid := serving()
 		t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGTERM) })
 		awaitEnd(t, old)
+		more()
+		// Its admin port wants no token, as Envoy's does not.
+		out, errs, code := output(t, "", "dataplane", "upgrade", "--admin-addr", admin)
+		m := tookOver.FindStringSubmatch(out)
+		if code != 0 || m == nil || m[2] != strconv.Itoa(pid) {
+			t.Fatalf("exit %d\n%s%s", code, out, errs)
+		}
+		last, _ := strconv.Atoi(m[1])
+		t.Cleanup(func() { _ = syscall.Kill(last, syscall.SIGTERM) })
 		more()
 	})
 }

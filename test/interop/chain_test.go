@@ -43,6 +43,7 @@ type links struct {
 // hop is one proxy's part of the template.
 type hop struct {
 	Name, Direction  string
+	Codec            string // "" is AUTO
 	Port, To         string
 	TLSIn, ClientTLS bool
 	TLSOut, H2Out    bool
@@ -62,7 +63,7 @@ static_resources:
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
           stat_prefix: in
-          codec_type: AUTO
+          codec_type: {{or .Codec "AUTO"}}
           stream_idle_timeout: 60s
           normalize_path: true
           merge_slashes: true

@@ -7,9 +7,11 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha1"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -28,11 +30,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// intended are the header fields in which the two may differ: who they are, what time it is, Envoy's own statistics, our
-// reasons, and values that are drawn.
-var intended = []string{
-	"server", "date", "x-envoy-upstream-service-time", "x-envoy-expected-rq-timeout-ms", "x-envoy-internal", "x-envoy-attempt-count",
-	"x-hauberk-reason", "x-request-id", "x-envoy-decorator-operation",
+// intended tells of a header field whether the two may differ in it: who they are, what time it is, what Envoy says to itself,
+// our reasons, and values that are drawn. Envoy answers Expect by itself where this proxy asks the backend, and takes TE for a
+// field of the whole way where it belongs to the connection.
+func intended(name string) bool {
+	name = strings.ToLower(name)
+	return strings.HasPrefix(name, "x-envoy-") ||
+		slices.Contains([]string{"server", "date", "x-hauberk-reason", "x-request-id", "expect", "connection"}, name)
 }
 
 // TestEnvoy runs Envoy and this proxy on the same files, asks both the same, and compares what comes back and what the backend
@@ -166,7 +170,9 @@ func sayWhatWasSeen(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		defer c.Close()
-		fmt.Fprint(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+		sum := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")) // RFC 6455, section 4.2.2
+		fmt.Fprintf(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: %s\r\n\r\n",
+			base64.StdEncoding.EncodeToString(sum[:]))
 		_, _ = io.Copy(c, rw)
 		return
 	}
@@ -184,7 +190,7 @@ func sayWhatWasSeen(w http.ResponseWriter, r *http.Request) {
 func fields(h http.Header) string {
 	var out strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(h)) {
-		if !slices.Contains(intended, strings.ToLower(name)) {
+		if !intended(name) && !(name == "Content-Length" && h.Get(name) == "0") { // Envoy says of some methods that there is no body
 			fmt.Fprintf(&out, "%s: %q\n", strings.ToLower(name), h[name])
 		}
 	}
@@ -233,8 +239,10 @@ func response(r *http.Response) string {
 	defer r.Body.Close()
 	r.Header.Del("Content-Length")
 	own := r.Header.Get("X-Backend") == "" && r.StatusCode >= 400
+	closed := fmt.Sprintf(" close=%v", r.Close)
 	if own {
 		r.Header.Del("Content-Type")
+		closed = "" // Envoy closes more often than it has to
 	}
 	body, err := io.ReadAll(r.Body)
 	if own {
@@ -243,7 +251,7 @@ func response(r *http.Response) string {
 	if err != nil {
 		err = errors.New("cut short")
 	}
-	return fmt.Sprintf("%d %s close=%v\n%s\n%s%s%v\n", r.StatusCode, r.Proto, r.Close, fields(r.Header), body, fields(r.Trailer), err)
+	return fmt.Sprintf("%d %s%s\n%s\n%s%s%v\n", r.StatusCode, r.Proto, closed, fields(r.Header), body, fields(r.Trailer), err)
 }
 
 // get is a plain request of HTTP/1.1.

@@ -119,12 +119,11 @@ func FuzzPathRule(f *testing.F) {
 	}
 	b := newPathBackend(f, false)
 	addr, _ := newChain(f, links{server: b.addr, filters: denyAdmin})
-	clients := []pathClient{&pathHTTP1{addr: addr}, &pathHTTP2{t: f, addr: addr}}
 	f.Fuzz(func(t *testing.T, target string) {
 		if strings.ContainsAny(target, " \r\n") {
 			return // is no target of HTTP/1, but the end of one
 		}
-		for _, c := range clients {
+		for _, c := range []pathClient{&pathHTTP1{addr: addr}, &pathHTTP2{t: t, addr: addr}} {
 			tryPath(t, c, b, target)
 		}
 	})

@@ -3,7 +3,6 @@ package interop
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -47,7 +46,7 @@ func startEnvoy(t *testing.T, text string) *side {
 	dir := t.TempDir()
 	s := &side{t: t, name: "envoy", log: filepath.Join(dir, "access.log")}
 	file, admin := s.write(dir, text), filepath.Join(dir, "admin")
-	cmd := exec.Command(program, "-c", file, "--concurrency", "1", "--disable-hot-restart", "--log-level", "error", "--admin-address-path", admin)
+	cmd := exec.Command(program, "-c", file, "--concurrency", "1", "--disable-hot-restart", "--log-level", "error", "--file-flush-interval-msec", "50", "--admin-address-path", admin)
 	s.start(cmd, func(string) string {
 		addr, _ := os.ReadFile(admin)
 		return string(addr)
@@ -197,5 +196,3 @@ func (b *lockedBuffer) String() string {
 	defer b.mu.Unlock()
 	return b.buf.String()
 }
-
-var _ fmt.Stringer = (*lockedBuffer)(nil)

@@ -9,15 +9,24 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/net/websocket"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+
 	"github.com/hauberk-mesh/hauberk/api/resource"
 	"github.com/hauberk-mesh/hauberk/internal/memconn"
 )
 
-// application is the workload behind an inbound: it says whose it is, in HTTP or on an opaque connection.
+// application is the workload behind an inbound: it says whose it is, in HTTP or on an opaque connection. One that speaks gRPC
+// is gRPC's own health service.
 type application struct {
 	name   string
 	listen func() (*memconn.Listener, error)
-	server *http.Server
+	speaks string      // of the inbound's protocols
+	server interface { // nil: opaque
+		Serve(net.Listener) error
+	}
 	socket *memconn.Listener
 }
 
@@ -27,10 +36,7 @@ func newApplication(t *testing.T, p *proxy, in resource.Inbound) *application {
 	if path, ok := strings.CutPrefix(in.Target, "unix://"); ok {
 		addr = path
 	}
-	a := &application{name: p.name, listen: func() (*memconn.Listener, error) { return p.local.Listen(addr) }}
-	if in.Protocol == "http" {
-		a.server = &http.Server{Handler: http.HandlerFunc(a.serveHTTP)}
-	}
+	a := &application{name: p.name, speaks: in.Protocol, listen: func() (*memconn.Listener, error) { return p.local.Listen(addr) }}
 	a.up(t)
 	t.Cleanup(a.down)
 	return a
@@ -43,26 +49,59 @@ func (a *application) up(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.socket = socket
-	if a.server != nil {
-		a.server = &http.Server{Handler: a.server.Handler}
-		go func() { _ = a.server.Serve(socket) }()
+	if a.server = a.newServer(); a.server == nil {
+		go a.serveTCP(socket)
 		return
 	}
-	go a.serveTCP(socket)
+	serve := a.server.Serve
+	go func() { _ = serve(socket) }()
+}
+
+// newServer makes a server that speaks what the inbound promises, and nothing else.
+func (a *application) newServer() interface{ Serve(net.Listener) error } {
+	var protocols http.Protocols
+	switch a.speaks {
+	case resource.ProtocolHTTP:
+		protocols.SetHTTP1(true)
+	case resource.ProtocolHTTP2:
+		protocols.SetUnencryptedHTTP2(true)
+	case resource.ProtocolGRPC:
+		s := grpc.NewServer()
+		healthv1.RegisterHealthServer(s, health.NewServer())
+		return s
+	default:
+		return nil
+	}
+	return &http.Server{Handler: http.HandlerFunc(a.serveHTTP), Protocols: &protocols}
 }
 
 func (a *application) down() {
-	if a.server != nil {
-		_ = a.server.Close()
+	switch s := a.server.(type) {
+	case *http.Server:
+		_ = s.Close()
+	case *grpc.Server:
+		s.Stop()
 	}
 	_ = a.socket.Close()
 }
 
 func (a *application) serveHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/echo" {
+		websocket.Handler(echo).ServeHTTP(w, r)
+		return
+	}
 	_, _ = io.Copy(io.Discard, r.Body)
 	w.Header().Set("x-app", a.name)
+	w.Header().Set("x-saw-protocol", r.Proto)
 	w.Header().Set("x-saw-path", r.URL.EscapedPath())
 	fmt.Fprintln(w, a.name)
+}
+
+// echo sends each message back.
+func echo(c *websocket.Conn) {
+	var said []byte
+	for websocket.Message.Receive(c, &said) == nil && websocket.Message.Send(c, said) == nil {
+	}
 }
 
 // serveTCP answers each connection with its name, then echoes.

@@ -26,6 +26,7 @@ import (
 	"github.com/hauberk-mesh/hauberk/controlplane/xds/translate"
 	"github.com/hauberk-mesh/hauberk/dataplane/config"
 	"github.com/hauberk-mesh/hauberk/dataplane/listener"
+	"github.com/hauberk-mesh/hauberk/dataplane/telemetry"
 	"github.com/hauberk-mesh/hauberk/dataplane/tls"
 	"github.com/hauberk-mesh/hauberk/internal/memconn"
 	"github.com/hauberk-mesh/hauberk/policy/all"
@@ -156,12 +157,13 @@ type proxy struct {
 	local    memconn.Network // loopback of this host
 	running  map[string]*listener.Listener
 	records  records
+	metrics  *telemetry.Metrics
 	apps     map[string]*application // by inbound name
 }
 
 func newProxy(m *mesh, d *world.Dataplane) *proxy {
 	m.t.Helper()
-	p := &proxy{m: m, name: d.Name, identity: &tls.Identity{}, trust: &tls.Trust{}, running: map[string]*listener.Listener{}, apps: map[string]*application{}}
+	p := &proxy{m: m, name: d.Name, identity: &tls.Identity{}, trust: &tls.Trust{}, metrics: telemetry.NewMetrics(), running: map[string]*listener.Listener{}, apps: map[string]*application{}}
 	p.identity.Set(m.svid(d.SPIFFEID))
 	p.builder = config.New(config.Deps{
 		Identity: p.identity, Trust: p.trust, Service: d.Service, Filters: filters.Factories(), Dial: p.dial,
@@ -220,7 +222,7 @@ func (p *proxy) listen(name string, spec *listener.Spec) *listener.Listener {
 		p.m.t.Fatal(err)
 	}
 	l := listener.New(listener.Options{
-		Name: name, Listener: socket, Recorder: &p.records,
+		Name: name, Listener: socket, Recorder: telemetry.Tee(p.metrics, &p.records),
 		Source:           func() *listener.Spec { return p.graph.Load().Listeners[name] },
 		OnHandshakeError: func(_ netip.AddrPort, err error) { p.records.refusedHandshake(err) },
 	})

@@ -85,7 +85,7 @@ func addOutbound(s Snapshot, l *ir.Listener, cache *Cache) error {
 	if err != nil {
 		return err
 	}
-	if err := add(s, l.Name, m, cache); err != nil || l.Protocol != ir.HTTP {
+	if err := add(s, l.Name, m, cache); err != nil || !l.Protocol.IsHTTP() {
 		return err
 	}
 	return add(s, l.Name, routeConfiguration(l), cache)

@@ -130,11 +130,8 @@ func (c *conn) readGoAway(f frame, p []byte) error {
 		}
 	}
 	if code != NoError {
-		err := &ConnError{Code: code, Text: string(p[8:min(len(p), 8+128)]), Remote: true}
-		if len(c.all) == 0 {
-			return err
-		}
-		c.goaway.reason = err
+		// Whatever it says besides is read to its end: to close with bytes unread would reset the connection.
+		c.goaway.reason = &ConnError{Code: code, Text: string(p[8:min(len(p), 8+128)]), Remote: true}
 	}
 	c.maybeDrained()
 	return c.useless()

@@ -6,6 +6,7 @@ package prometheus
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -67,11 +68,13 @@ var istioLabels = []string{
 	"source_workload", "source_workload_namespace", "source_principal", "source_app", "source_canonical_service",
 	"destination_workload", "destination_workload_namespace", "destination_principal", "destination_app",
 	"destination_service", "destination_service_name", "destination_service_namespace", "destination_canonical_service",
-	"request_protocol", "response_code", "response_flags", "connection_security_policy",
+	"request_protocol", "response_code", "grpc_response_status", "response_flags", "connection_security_policy",
 }
 
-// tcpLabels are the same without response_code, which a connection has none of.
-var tcpLabels = append(append([]string{}, istioLabels[:15]...), istioLabels[16:]...)
+// firstStatus and afterStatuses are where response_code and grpc_response_status begin and end in istioLabels: a connection has neither.
+const firstStatus, afterStatuses = 15, 17
+
+var tcpLabels = slices.Delete(slices.Clone(istioLabels), firstStatus, afterStatuses)
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc(name, help, labels, nil)
@@ -183,8 +186,7 @@ func collectHTTP(out chan<- prometheus.Metric, m *telemetry.Metrics) {
 
 func collectTCP(out chan<- prometheus.Metric, m *telemetry.Metrics) {
 	for k, s := range m.TCP() {
-		labels := istio(k)
-		labels = append(labels[:15], labels[16:]...)
+		labels := slices.Delete(istio(k), firstStatus, afterStatuses)
 		counter(out, tcpSent, s.Sent.Value(), labels...)
 		counter(out, tcpReceived, s.Received.Value(), labels...)
 		counter(out, tcpOpened, s.Opened.Value(), labels...)
@@ -210,7 +212,7 @@ func istio(k telemetry.Labels) []string {
 		source, "unknown", text(k.SourceID), source, source,
 		destination, "unknown", text(k.DestinationID), destination,
 		destination, destination, "unknown", destination,
-		k.Protocol, strconv.Itoa(k.Status), k.Flags, security,
+		k.Protocol, strconv.Itoa(k.Status), k.GRPCLabel(), k.Flags, security,
 	}
 }
 

@@ -40,6 +40,9 @@ func TestScrape(t *testing.T) {
 	plain := record()
 	plain.Direction, plain.TLSVersion, plain.SourceID, plain.SourceService = telemetry.Inbound, 0, "", ""
 	m.Record(plain)
+	call := record()
+	call.Protocol, call.GRPC, call.GRPCStatus = "HTTP/2", true, 5
+	m.Record(call)
 	tcp := record()
 	tcp.Protocol, tcp.Status = "TCP", 0
 	m.Opened(tcp)
@@ -59,10 +62,11 @@ func TestScrape(t *testing.T) {
 		`destination_service_name="cart",destination_service_namespace="unknown",destination_workload="cart",destination_workload_namespace="unknown",`
 	frontend := `source_app="frontend",source_canonical_service="frontend",source_principal="spiffe://m/workload/frontend",source_workload="frontend",source_workload_namespace="unknown"`
 	for _, want := range []string{
-		`istio_requests_total{connection_security_policy="mutual_tls",` + common + `reporter="source",request_protocol="http",response_code="200",response_flags="-",` + frontend + `} 1`,
-		`istio_requests_total{connection_security_policy="mutual_tls",` + common + `reporter="destination",request_protocol="http",response_code="403",response_flags="UAEX",` + frontend + `} 1`,
-		`istio_requests_total{connection_security_policy="none",` + common + `reporter="destination",request_protocol="http",response_code="200",response_flags="-",source_app="unknown",source_canonical_service="unknown",source_principal="unknown"`,
+		`istio_requests_total{connection_security_policy="mutual_tls",` + common + `grpc_response_status="",reporter="source",request_protocol="http",response_code="200",response_flags="-",` + frontend + `} 1`,
+		`istio_requests_total{connection_security_policy="mutual_tls",` + common + `grpc_response_status="",reporter="destination",request_protocol="http",response_code="403",response_flags="UAEX",` + frontend + `} 1`,
+		`istio_requests_total{connection_security_policy="none",` + common + `grpc_response_status="",reporter="destination",request_protocol="http",response_code="200",response_flags="-",source_app="unknown",source_canonical_service="unknown",source_principal="unknown"`,
 		`istio_tcp_connections_opened_total{connection_security_policy="mutual_tls",` + common + `reporter="source",request_protocol="tcp",response_flags="-",` + frontend + `} 2`,
+		`istio_requests_total{connection_security_policy="mutual_tls",` + common + `grpc_response_status="5",reporter="source",request_protocol="grpc",response_code="200",response_flags="-",` + frontend + `} 1`,
 		`istio_tcp_connections_closed_total{`, `istio_tcp_sent_bytes_total{`, `istio_tcp_received_bytes_total{`,
 		`istio_request_bytes_sum{`, `istio_response_bytes_count{`,
 		`hauberk_refusals_total{policy="default-deny",reason="permission_denied"} 1`,
@@ -86,8 +90,8 @@ func TestScrape(t *testing.T) {
 			t.Errorf("no duration bucket with %s", want)
 		}
 	}
-	if strings.Contains(got, "istio_tcp_sent_bytes_total{") && lineWith(got, "istio_tcp_sent_bytes_total", "response_code=") {
-		t.Error("a connection has a response code")
+	if lineWith(got, "istio_tcp_sent_bytes_total", "response_code=") || lineWith(got, "istio_tcp_sent_bytes_total", "grpc_response_status=") {
+		t.Error("a connection has a response code or status")
 	}
 	if t.Failed() {
 		t.Log(got)

@@ -282,7 +282,7 @@ type Edge struct {
 	TlsVersion    string                 `protobuf:"bytes,6,opt,name=tls_version,json=tlsVersion,proto3" json:"tls_version,omitempty"` // "TLSv1.3"; empty is plaintext
 	Protocol      string                 `protobuf:"bytes,7,opt,name=protocol,proto3" json:"protocol,omitempty"`                       // "http", "tcp"
 	Requests      uint64                 `protobuf:"varint,8,opt,name=requests,proto3" json:"requests,omitempty"`                      // or connections
-	Errors        uint64                 `protobuf:"varint,9,opt,name=errors,proto3" json:"errors,omitempty"`                          // 5xx and resets, without denied
+	Errors        uint64                 `protobuf:"varint,9,opt,name=errors,proto3" json:"errors,omitempty"`                          // 5xx, gRPC statuses that stand for one, and resets, without denied
 	Denied        uint64                 `protobuf:"varint,10,opt,name=denied,proto3" json:"denied,omitempty"`                         // refused by a permission
 	BytesIn       uint64                 `protobuf:"varint,11,opt,name=bytes_in,json=bytesIn,proto3" json:"bytes_in,omitempty"`
 	BytesOut      uint64                 `protobuf:"varint,12,opt,name=bytes_out,json=bytesOut,proto3" json:"bytes_out,omitempty"`
@@ -484,6 +484,7 @@ type Decision struct {
 	Duration         *durationpb.Duration   `protobuf:"bytes,21,opt,name=duration,proto3" json:"duration,omitempty"`
 	TransportFailure string                 `protobuf:"bytes,22,opt,name=transport_failure,json=transportFailure,proto3" json:"transport_failure,omitempty"`
 	TlsVersion       string                 `protobuf:"bytes,23,opt,name=tls_version,json=tlsVersion,proto3" json:"tls_version,omitempty"`
+	GrpcStatus       *uint32                `protobuf:"varint,24,opt,name=grpc_status,json=grpcStatus,proto3,oneof" json:"grpc_status,omitempty"` // of a gRPC call that ended with one
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -677,6 +678,13 @@ func (x *Decision) GetTlsVersion() string {
 		return x.TlsVersion
 	}
 	return ""
+}
+
+func (x *Decision) GetGrpcStatus() uint32 {
+	if x != nil && x.GrpcStatus != nil {
+		return *x.GrpcStatus
+	}
+	return 0
 }
 
 type DecisionsQuery struct {
@@ -994,7 +1002,7 @@ const file_report_v1_report_proto_rawDesc = "" +
 	"\abuckets\x18\x01 \x03(\v2).hauberk.report.v1.Histogram.BucketsEntryR\abuckets\x1a:\n" +
 	"\fBucketsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\rR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\xbb\x05\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\xf1\x05\n" +
 	"\bDecision\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1a\n" +
 	"\boutbound\x18\x02 \x01(\bR\boutbound\x12\x1d\n" +
@@ -1022,7 +1030,10 @@ const file_report_v1_report_proto_rawDesc = "" +
 	"\bduration\x18\x15 \x01(\v2\x19.google.protobuf.DurationR\bduration\x12+\n" +
 	"\x11transport_failure\x18\x16 \x01(\tR\x10transportFailure\x12\x1f\n" +
 	"\vtls_version\x18\x17 \x01(\tR\n" +
-	"tlsVersion\"\x95\x01\n" +
+	"tlsVersion\x12$\n" +
+	"\vgrpc_status\x18\x18 \x01(\rH\x00R\n" +
+	"grpcStatus\x88\x01\x01B\x0e\n" +
+	"\f_grpc_status\"\x95\x01\n" +
 	"\x0eDecisionsQuery\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1d\n" +
 	"\n" +
@@ -1111,6 +1122,7 @@ func file_report_v1_report_proto_init() {
 	file_report_v1_report_proto_msgTypes[1].OneofWrappers = []any{
 		(*ControlMessage_Decisions)(nil),
 	}
+	file_report_v1_report_proto_msgTypes[5].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
