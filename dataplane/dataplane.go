@@ -121,8 +121,9 @@ func New(cfg Config) (*Proxy, error) {
 		return nil, err
 	}
 	p.engine = engine.New(engine.Options{
-		Config: config.Deps{Identity: p.id, Trust: p.trust, Service: cfg.Node.Service, Filters: cfg.Filters, Dial: cfg.Dial},
-		Trust:  p.trust, Recorder: p.sinks.recorder, OnHealth: p.tellReadiness, Logger: p.log,
+		Config:   config.Deps{Identity: p.id, Trust: p.trust, Service: cfg.Node.Service, Filters: cfg.Filters, Dial: cfg.Dial},
+		Overload: engine.Overload(nil, p.log),
+		Trust:    p.trust, Recorder: p.sinks.recorder, OnHealth: p.tellReadiness, Logger: p.log,
 		Listen: cfg.Listen, DrainTime: cfg.DrainTime,
 	})
 	if p.identity, err = newIdentity(p); err != nil {

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/hauberk-mesh/hauberk/dataplane/config"
+	"github.com/hauberk-mesh/hauberk/dataplane/overload"
 )
 
 // Bootstrap is a file that was understood.
@@ -27,6 +28,8 @@ type Bootstrap struct {
 	Static config.Resources
 	// Admin is host:port of the admin port; empty: none.
 	Admin string
+	// Overload is what to watch; nil: what the process's own limits say.
+	Overload *overload.Spec
 	// Dynamic is where the rest comes from; nil: nowhere.
 	Dynamic *Dynamic
 	// Notes are the fields outside of resources that have no effect.
@@ -67,6 +70,14 @@ func Parse(file string, text []byte) (*Bootstrap, error) {
 	return b, nil
 }
 
+// Introduce is who asks a control plane: the file's node, and which program it is.
+func (b *Bootstrap) Introduce(version string) *corev3.Node {
+	n := proto.Clone(b.Node).(*corev3.Node)
+	n.UserAgentName = "hauberk-proxy" // not the mesh's: that one wants whole generations
+	n.UserAgentVersionType = &corev3.Node_UserAgentVersion{UserAgentVersion: version}
+	return n
+}
+
 // File is the name of the file.
 func (b *Bootstrap) File() string { return b.file }
 
@@ -90,6 +101,13 @@ func (b *Bootstrap) take(m *bootstrapv3.Bootstrap) (err error) {
 	}
 	if err := b.static(m.GetStaticResources()); err != nil {
 		return err
+	}
+	if m.GetOverloadManager() != nil {
+		spec, err := config.Overload(m.GetOverloadManager(), os.DirFS("/"))
+		if err != nil {
+			return err
+		}
+		b.Overload = &spec
 	}
 	b.Node = m.GetNode()
 	b.Dynamic, err = dynamic(m)

@@ -143,3 +143,24 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestOverload: overload_manager is read, and what is wrong with it located.
+func TestOverload(t *testing.T) {
+	const text = `overload_manager:
+  refresh_interval: 0.5s
+  resource_monitors:
+  - name: envoy.resource_monitors.fixed_heap
+    typed_config: {"@type": type.googleapis.com/envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig, max_heap_size_bytes: 100000000}
+  actions:
+  - name: envoy.overload_actions.stop_accepting_requests
+    triggers: [{name: envoy.resource_monitors.fixed_heap, threshold: {value: 0.95}}]
+`
+	b, err := Parse("envoy.yaml", []byte(text))
+	if err != nil || b.Overload == nil || len(b.Overload.Monitors) != 1 {
+		t.Fatalf("%+v %v", b, err)
+	}
+	_, err = Parse("envoy.yaml", []byte(strings.Replace(text, "overload_actions.stop_accepting_requests", "overload_actions.dance", 1)))
+	if err == nil || !strings.HasPrefix(err.Error(), "envoy.yaml:7: overload_manager.actions[0].name: ") {
+		t.Errorf("got %v", err)
+	}
+}

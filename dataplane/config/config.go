@@ -15,6 +15,7 @@ import (
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 
 	"github.com/hauberk-mesh/hauberk/dataplane/filter"
+	"github.com/hauberk-mesh/hauberk/dataplane/overload"
 	"github.com/hauberk-mesh/hauberk/dataplane/tls"
 	"github.com/hauberk-mesh/hauberk/dataplane/upstream"
 )
@@ -50,6 +51,8 @@ type Deps struct {
 	StandAlone bool
 	// OnReload is told that files of certificates have changed and can't be read; those from before stay in force. Nil: nobody.
 	OnReload func(resource string, err error)
+	// Overload is asked at each request whether it is to be refused for want of memory. Nil: never.
+	Overload *overload.Manager
 	// AccessLogs are the files of the access logs that a configuration asks for. Nil: it may ask for none.
 	AccessLogs *AccessLogs
 }

@@ -36,6 +36,9 @@ func (l *listenerBuild) http(r *reader, m *hcmv3.HttpConnectionManager, path str
 		NormalizePath: m.GetNormalizePath().GetValue(), MergeSlashes: m.GetMergeSlashes(), StripDot: m.GetStripTrailingHostDot(),
 		MaxRequests: int(m.GetCommonHttpProtocolOptions().GetMaxRequestsPerConnection().GetValue()),
 	}
+	if l.deps.Overload != nil {
+		s.OverloadShed = l.deps.Overload.ShedRequests
+	}
 	requestIDs(m, s)
 	for _, read := range []func(*reader, *hcmv3.HttpConnectionManager, *http.Spec, string) error{
 		httpEnums, httpLimits, httpTimeouts, http1Options, http2Options, httpUpgrades,

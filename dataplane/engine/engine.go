@@ -25,7 +25,7 @@ const defaultDrainTime = 30 * time.Second
 
 // Options are what an engine leans on. Fields without a default must be set.
 type Options struct {
-	// Config is handed to the builder. The engine fills in ClusterReady, OnHealth, OnReload and, if it is nil, Dial.
+	// Config is handed to the builder. The engine fills in ClusterReady, OnHealth, OnReload, Overload and, if it is nil, Dial.
 	Config config.Deps
 	// Trust takes over whom a configuration trusts; nil: a configuration is not asked.
 	Trust *tls.Trust
@@ -79,7 +79,7 @@ func New(o Options) *Engine {
 	if deps.Dial == nil {
 		deps.Dial = (&net.Dialer{}).DialContext
 	}
-	deps.ClusterReady, deps.OnHealth, deps.OnReload = e.ClusterReady, e.onHealth, e.onReload
+	deps.ClusterReady, deps.OnHealth, deps.OnReload, deps.Overload = e.ClusterReady, e.onHealth, e.onReload, o.Overload
 	e.builder = config.New(deps)
 	return e
 }

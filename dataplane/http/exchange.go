@@ -34,6 +34,7 @@ type exchange struct {
 	tried    []*upstream.Endpoint
 	last     *upstream.Endpoint
 	sent     time.Time // when the request was sent on
+	now      time.Time // the last look at the clock, which costs as much as a header field: good enough for deadlines set next
 	first    []byte    // the beginning of the request's content, kept for a further attempt; borrowed
 	whole    bool      // first is all of it
 	interim  bool      // an interim response was passed on: the attempt can not be made again

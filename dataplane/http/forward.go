@@ -55,9 +55,10 @@ func (x *exchange) compose() {
 	if x.req.Authority == "" { // HTTP/1.0 needs none, HTTP/1.1 does
 		x.req.Authority = x.cluster.Service()
 	}
+	x.now = time.Now()
 	if x.tunnels() {
 		x.whole = true
-		x.watch.received = time.Now()
+		x.watch.received = x.now
 		return
 	}
 	for n := x.down.Available(); n > 0; n = min(x.down.Available(), cap(x.first)-len(x.first)) {
@@ -69,7 +70,7 @@ func (x *exchange) compose() {
 	}
 	x.whole = x.down.Done() && x.down.Err() == nil
 	if x.whole {
-		x.watch.received = time.Now()
+		x.watch.received = x.now
 	}
 }
 
@@ -116,7 +117,7 @@ func (x *exchange) Try(n int, fresh bool) resilience.Outcome {
 	x.setUpstream(up)
 	e.Begin()
 	x.describeUpstream()
-	outcome := x.attempt()
+	outcome := x.attempt(fresh)
 	e.End(outcome == resilience.Failed || outcome == resilience.Stale)
 	return outcome
 }
@@ -162,9 +163,12 @@ func (x *exchange) Repeatable() bool {
 }
 
 // attempt sends the request and waits for a response's head.
-func (x *exchange) attempt() resilience.Outcome {
-	x.sent = time.Now()
-	x.watch.moved(x.sent)
+func (x *exchange) attempt(fresh bool) resilience.Outcome {
+	if x.last != x.tried[0] || fresh { // the first one begins at once
+		x.now = time.Now()
+	}
+	x.sent = x.now
+	x.watch.moved(x.now)
 	x.send()
 	if !x.whole {
 		x.startUpload()
@@ -184,7 +188,8 @@ func (x *exchange) attempt() resilience.Outcome {
 	if x.resp.Status == 101 && x.req.Upgrade == "" {
 		return x.failed(&message.Malformed{Status: 502, Text: "101 that nobody asked for"})
 	}
-	x.rec.UpstreamTime = time.Since(x.sent)
+	x.now = time.Now()
+	x.rec.UpstreamTime = x.now.Sub(x.sent)
 	return x.judge()
 }
 

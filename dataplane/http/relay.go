@@ -11,7 +11,7 @@ import (
 func (x *exchange) passInterim() bool {
 	stripOwn(&x.resp.Header)
 	x.interim = true
-	x.armWrite()
+	x.armWrite(time.Now())
 	if x.down.Respond(&x.resp, false) != nil || x.down.Flush() != nil {
 		x.cause = reasonGone
 		return false
@@ -31,7 +31,7 @@ func (x *exchange) relay() {
 		x.resp.Header.Set(headerRequestID, x.rec.RequestID)
 	}
 	x.noteGRPC(&x.resp.Header)
-	x.armWrite()
+	x.armWrite(x.now)
 	end := x.up.Done() && len(x.up.Trailer().Fields) == 0
 	err := x.down.Respond(&x.resp, end)
 	if err == nil && !end {
@@ -81,7 +81,7 @@ const heavy = 1 << 20
 // relayContent copies the rest of the content, piece by piece as it comes, and no faster than the client takes it.
 func (x *exchange) relayContent() {
 	for {
-		x.armRead()
+		x.armRead(time.Now())
 		err := x.up.Await()
 		if err != nil && timeout(err) {
 			x.watch.readArmed = time.Time{}
@@ -96,7 +96,7 @@ func (x *exchange) relayContent() {
 			x.rec.TransportFailure = err.Error()
 			return
 		}
-		x.armWrite()
+		x.armWrite(time.Now())
 		n, upErr, err := pass(x.down, &x.up)
 		if x.relayed += int64(n); x.relayed > heavy {
 			x.up.Heavy()

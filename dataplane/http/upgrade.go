@@ -45,7 +45,7 @@ func (x *exchange) connectTCP() {
 // tunnel answers the client and copies opaque bytes between it and up. The request's timeout does not hold any more; its idle
 // time and its longest life do, and so does the permission: a change of configuration asks the filters again.
 func (x *exchange) tunnel(up net.Conn) {
-	x.armWrite()
+	x.armWrite(time.Now())
 	err := x.down.Respond(&x.resp, false)
 	if err == nil {
 		err = x.down.Flush()

@@ -109,15 +109,27 @@ func (x *exchange) overdue() *Reason {
 		}
 		return reasonGone
 	}
-	if x.ctx.Err() != nil || x.uploaded() && x.down.Gone() {
+	if x.ctx.Err() != nil || x.gone() {
 		return reasonGone
 	}
 	return nil
 }
 
+// gone tells whether the client is. One of HTTP/1 that still sends says so by its content; after that it may have to be written
+// to, for which a deadline that an earlier response has left must not count.
+func (x *exchange) gone() bool {
+	if x.req.Major == 1 {
+		if !x.uploaded() {
+			return false
+		}
+		x.watch.writeArmed = time.Time{}
+		_ = x.down.SetWriteDeadline(x.earliest(time.Time{}))
+	}
+	return x.down.Gone()
+}
+
 // armRead sets the upstream's read deadline. While bytes flow it is set anew only when half of it is gone.
-func (x *exchange) armRead() {
-	now := time.Now()
+func (x *exchange) armRead(now time.Time) {
 	if now.Sub(x.watch.readArmed) < tick/2 {
 		return
 	}
@@ -129,8 +141,8 @@ func (x *exchange) armRead() {
 // readResponse reads the next response head.
 func (x *exchange) readResponse() error {
 	x.watch.readArmed = time.Time{} // what was armed may be the connection of an earlier attempt
-	for {
-		x.armRead()
+	for now := x.now; ; now = time.Now() {
+		x.armRead(now)
 		err := x.up.Response(&x.resp)
 		if err == nil || !timeout(err) {
 			return err
@@ -144,8 +156,7 @@ func (x *exchange) readResponse() error {
 
 // armWrite bounds the next write to the client: by the stream's idle time, since a client that takes nothing makes no
 // progress, and by what the request as a whole has left.
-func (x *exchange) armWrite() {
-	now := time.Now()
+func (x *exchange) armWrite(now time.Time) {
 	x.watch.moved(now)
 	enough := tick / 2
 	if idle := x.limitIdle(); idle > 0 {

@@ -6,7 +6,6 @@ import (
 	"net"
 	"time"
 
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
@@ -29,7 +28,7 @@ func (p *Proxy) newADS() (*xdsclient.Client, error) {
 		return nil, nil
 	}
 	return xdsclient.New(xdsclient.Options{
-		Node: nodeOf(p.cfg.Bootstrap.Node, p.cfg.Version), Dial: p.dialADS, Handler: p, Logger: p.log.With("cluster", d.Cluster),
+		Node: p.cfg.Bootstrap.Introduce(p.cfg.Version), Dial: p.dialADS, Handler: p, Logger: p.log.With("cluster", d.Cluster),
 		Stock: &xdsclient.Stock{
 			Delta: d.Delta, NodeOnce: d.NodeOnce, Metadata: d.Metadata, Listeners: d.Listeners, Clusters: d.Clusters,
 			Static: p.cfg.Bootstrap.Static, Needs: needs, StandIn: config.StandIn,
@@ -87,11 +86,4 @@ func (p *Proxy) connectADS(ctx context.Context) (net.Conn, error) {
 		return nil, fmt.Errorf("cluster %q, where the control plane is, has no endpoint", name)
 	}
 	return c.ConnectHTTP(ctx, e)
-}
-
-// nodeOf is who asks.
-func nodeOf(n *corev3.Node, version string) *corev3.Node {
-	n.UserAgentName = "hauberk-proxy"
-	n.UserAgentVersionType = &corev3.Node_UserAgentVersion{UserAgentVersion: version}
-	return n
 }

@@ -87,7 +87,8 @@ func New(cfg Config) (*Proxy, error) {
 		Config: config.Deps{
 			StandAlone: true, Identity: &tls.Identity{}, Trust: &tls.Trust{}, Filters: cfg.Filters, Dial: cfg.Dial, AccessLogs: p.logs,
 		},
-		Logger: p.log, Listen: cfg.Listen, DrainTime: cfg.DrainTime, Recorder: telemetry.Tee(),
+		Overload: engine.Overload(cfg.Bootstrap.Overload, p.log),
+		Logger:   p.log, Listen: cfg.Listen, DrainTime: cfg.DrainTime, Recorder: telemetry.Tee(),
 	}
 	if cfg.AdminAddr != "" {
 		p.metrics = telemetry.NewMetrics()

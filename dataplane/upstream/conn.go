@@ -184,6 +184,10 @@ func (c *Cluster) opaqueTLS() *tls.Config {
 func (conn *Conn) worn(c *Cluster, now time.Time) bool {
 	s := &c.spec
 	return conn.epoch != c.epoch() || !conn.expires.IsZero() && now.After(conn.expires) ||
-		s.MaxConnection > 0 && now.Sub(conn.made) >= s.MaxConnection ||
-		s.MaxRequestsPerConnection > 0 && conn.requests >= s.MaxRequestsPerConnection
+		s.MaxConnection > 0 && now.Sub(conn.made) >= s.MaxConnection || conn.full(c)
+}
+
+// full tells whether the connection has carried as many requests as it may.
+func (conn *Conn) full(c *Cluster) bool {
+	return c.spec.MaxRequestsPerConnection > 0 && conn.requests >= c.spec.MaxRequestsPerConnection
 }

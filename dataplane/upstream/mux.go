@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,6 +28,8 @@ type mux struct {
 	heavy atomic.Int32 // exchanges that want it to themselves
 	busy  bool         // used since idle looked last; guarded by muxes.mu
 	idle  *time.Timer
+	spent atomic.Bool // its time is over: set by a timer, so that a request need not look at the clock
+	end   *time.Timer
 }
 
 // dialing is a connection that is being made, by one for all that wait.
@@ -73,13 +76,9 @@ func (c *Cluster) openShared(ctx context.Context, e *Endpoint) (Stream, error) {
 
 // take begins an exchange on the first connection that takes one. Those that never will again are drained.
 func (p *muxes) take(c *Cluster) (Stream, bool) {
-	var now time.Time
-	if len(p.list) > 0 {
-		now = time.Now()
-	}
 	for i := 0; i < len(p.list); {
 		m := p.list[i]
-		if m.worn(c, now) {
+		if m.spent.Load() || m.epoch != c.epoch() || m.full(c) {
 			p.drop(i)
 			m.h2.Drain()
 			continue
@@ -103,9 +102,18 @@ func (p *muxes) take(c *Cluster) (Stream, bool) {
 	return Stream{}, false
 }
 
+// forget takes out a connection that is dead.
+func (p *muxes) forget(m *mux) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if i := slices.Index(p.list, m); i >= 0 {
+		p.drop(i)
+	}
+}
+
 func (p *muxes) drop(i int) {
-	p.list[i].stopIdle()
-	p.list = append(p.list[:i], p.list[i+1:]...)
+	p.list[i].stopTimers()
+	p.list = slices.Delete(p.list, i, i+1)
 }
 
 // dialShared makes a connection for all who wait for d, and begins an exchange on it.
@@ -118,6 +126,7 @@ func (c *Cluster) dialShared(ctx context.Context, e *Endpoint, d *dialing) (s St
 		if m != nil && err == nil && !e.muxes.closed {
 			e.muxes.list = append(e.muxes.list, m)
 			m.watchIdle(e, c.spec.IdleTimeout)
+			m.watchAge(c.spec.MaxConnection)
 		} else if m != nil {
 			m.h2.Drain()
 		}
@@ -164,7 +173,10 @@ func (c *Cluster) newMux(ctx context.Context, conn *Conn) (*mux, error) {
 	o := c.spec.HTTP2
 	h2, err := http2.NewClient(conn.Conn, http2.Options{
 		MaxStreams: o.MaxStreams, StreamWindow: o.StreamWindow, MaxWindow: o.MaxWindow, Ping: o.Ping, PingTimeout: o.PingTimeout, ExtendedConnect: true,
-		MaxFields: int(c.spec.MaxFields), OnClose: func() { _ = conn.Close() },
+		MaxFields: int(c.spec.MaxFields), OnClose: func() {
+			_ = conn.Close()
+			conn.Endpoint.muxes.forget(m)
+		},
 	})
 	if err != nil {
 		return fail(err)
@@ -194,19 +206,32 @@ func (m *mux) watchIdle(e *Endpoint, timeout time.Duration) {
 			m.idle.Reset(timeout)
 			return
 		}
-		for i := range p.list {
-			if p.list[i] == m {
-				p.drop(i)
-				break
-			}
+		if i := slices.Index(p.list, m); i >= 0 {
+			p.drop(i)
 		}
 		m.h2.Drain()
 	})
 }
 
-func (m *mux) stopIdle() {
-	if m.idle != nil {
-		m.idle.Stop()
+// watchAge ends the connection's use when the server's leaf ends, or when it is as old as the configuration wants.
+func (m *mux) watchAge(most time.Duration) {
+	left := time.Duration(0)
+	if !m.expires.IsZero() {
+		left = max(time.Until(m.expires), 1)
+	}
+	if most > 0 && (left == 0 || most < left) {
+		left = most
+	}
+	if left > 0 {
+		m.end = time.AfterFunc(left, func() { m.spent.Store(true) })
+	}
+}
+
+func (m *mux) stopTimers() {
+	for _, t := range [...]*time.Timer{m.idle, m.end} {
+		if t != nil {
+			t.Stop()
+		}
 	}
 }
 

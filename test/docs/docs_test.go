@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -12,9 +13,12 @@ import (
 
 	"github.com/hauberk-mesh/hauberk/api"
 	"github.com/hauberk-mesh/hauberk/api/resource"
+	"github.com/hauberk-mesh/hauberk/dataplane/bootstrap"
 	"github.com/hauberk-mesh/hauberk/dataplane/config"
 	"github.com/hauberk-mesh/hauberk/dataplane/http"
+	"github.com/hauberk-mesh/hauberk/dataplane/standalone"
 	"github.com/hauberk-mesh/hauberk/policy/all"
+	"github.com/hauberk-mesh/hauberk/policy/all/filters"
 )
 
 var update = flag.Bool("update", false, "rewrite the generated tables in docs")
@@ -75,7 +79,8 @@ func reasons() string {
 
 var yamlBlock = regexp.MustCompile("(?ms)^```yaml\n(.*?)^```")
 
-// TestExamples: every yaml block in README.md and docs decodes and validates.
+// TestExamples: every yaml block in README.md and docs decodes and validates; one with static_resources is a bootstrap file, and
+// the proxy takes it.
 func TestExamples(t *testing.T) {
 	registry := api.NewRegistry(append(resource.Kinds(), all.Kinds()...)...)
 	files, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
@@ -90,7 +95,14 @@ func TestExamples(t *testing.T) {
 		}
 		for i, b := range yamlBlock.FindAllSubmatch(text, -1) {
 			blocks++
-			if _, err := registry.Decode(fmt.Sprintf("%s, example %d", filepath.Base(file), i+1), b[1]); err != nil {
+			name := fmt.Sprintf("%s, example %d", filepath.Base(file), i+1)
+			if bytes.Contains(b[1], []byte("static_resources:")) {
+				if err := checkBootstrap(name, b[1]); err != nil {
+					t.Error(err)
+				}
+				continue
+			}
+			if _, err := registry.Decode(name, b[1]); err != nil {
 				t.Error(err)
 			}
 		}
@@ -98,6 +110,19 @@ func TestExamples(t *testing.T) {
 	if blocks == 0 {
 		t.Error("no examples were found")
 	}
+}
+
+func checkBootstrap(name string, text []byte) error {
+	file, err := bootstrap.Parse(name, text)
+	if err != nil {
+		return err
+	}
+	proxy, err := standalone.New(standalone.Config{Bootstrap: file, Filters: filters.Factories(), Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return err
+	}
+	_, err = proxy.Check()
+	return err
 }
 
 // TestLinks: what a document points at in this repository is there.

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 )
 
 // lineage is a sidecar whose process is replaced, again and again.
@@ -80,8 +84,8 @@ func awaitEnd(t *testing.T, pid int) {
 	})
 }
 
-// underLoad runs work while requests flow, on connections that are kept and on a new one for each request, and fails the
-// test unless every one was answered with 200. work may ask for more: a hundred answers of each kind.
+// underLoad runs work while requests flow, on connections that are kept, on a new one for each request and on streams of
+// HTTP/2, and fails the test unless every one was answered with 200. work may ask for more: a hundred answers of each kind.
 func underLoad(t *testing.T, url string, work func(more func())) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -91,6 +95,7 @@ func underLoad(t *testing.T, url string, work func(more func())) {
 	var wg sync.WaitGroup
 	wg.Go(func() { reused.run(ctx) })
 	wg.Go(func() { fresh.run(ctx) })
+	wg.Go(func() { streams(ctx, t, url) })
 	work(func() {
 		t.Helper()
 		for _, l := range []*load{reused, fresh} {
@@ -102,6 +107,33 @@ func underLoad(t *testing.T, url string, work func(more func())) {
 	wg.Wait()
 	reused.allGood(t, 100)
 	fresh.allGood(t, 100)
+}
+
+// streams asks over HTTP/2 with prior knowledge, a few requests at once, and takes a GOAWAY as any client does.
+func streams(ctx context.Context, t *testing.T, url string) {
+	protocols := &http.Protocols{}
+	protocols.SetUnencryptedHTTP2(true)
+	transport := &http.Transport{Protocols: protocols}
+	defer transport.CloseIdleConnections()
+	client := &http.Client{Transport: transport, Timeout: 20 * time.Second}
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			tick := time.NewTicker(50 * time.Millisecond)
+			defer tick.Stop()
+			for {
+				select {
+				case <-tick.C:
+				case <-ctx.Done():
+					return
+				}
+				if a := request(client, url); a.status != http.StatusOK {
+					t.Errorf("HTTP/2: %v", a)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 func (l *load) answered() int {
@@ -388,6 +420,7 @@ func TestDrain(t *testing.T) {
 	if resp := exchange(t, conn, read); resp.StatusCode != http.StatusOK || resp.Close {
 		t.Fatalf("before the drain: %d, close %t", resp.StatusCode, resp.Close)
 	}
+	goAway := awaitGoAway(t, client.outbound["server"])
 	_ = client.cmd.Process.Signal(syscall.SIGTERM)
 	eventually(t, 10*time.Second, "an answer says connection: close", func() bool {
 		resp := exchange(t, conn, read)
@@ -396,7 +429,62 @@ func TestDrain(t *testing.T) {
 		}
 		return resp.Close
 	})
+	if err := <-goAway; err != nil {
+		t.Error(err)
+	}
 	client.stop()
+}
+
+// awaitGoAway holds a connection of HTTP/2 with a stream on it that was answered, and tells whether its end was announced:
+// GOAWAY with no error, and then the end of the connection.
+func awaitGoAway(t *testing.T, addr string) <-chan error {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	framer := http2.NewFramer(conn, conn)
+	var block bytes.Buffer
+	enc := hpack.NewEncoder(&block)
+	for _, f := range [][2]string{{":method", "GET"}, {":scheme", "http"}, {":authority", "server"}, {":path", "/"}} {
+		_ = enc.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})
+	}
+	_, _ = io.WriteString(conn, http2.ClientPreface)
+	_ = framer.WriteSettings()
+	_ = framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndHeaders: true, EndStream: true})
+	told, answered := make(chan error, 1), make(chan struct{})
+	go func() {
+		announced := false
+		for {
+			f, err := framer.ReadFrame()
+			switch f := f.(type) {
+			case *http2.SettingsFrame:
+				if !f.IsAck() {
+					_ = framer.WriteSettingsAck()
+				}
+			case *http2.PingFrame:
+				if !f.IsAck() {
+					_ = framer.WritePing(true, f.Data)
+				}
+			case *http2.HeadersFrame:
+				close(answered)
+			case *http2.GoAwayFrame:
+				announced = f.ErrCode == http2.ErrCodeNo
+			}
+			if err == nil {
+				continue
+			}
+			if !announced || !errors.Is(err, io.EOF) {
+				told <- fmt.Errorf("an HTTP/2 connection to a proxy that drains: announced %t, %w", announced, err)
+			}
+			close(told)
+			return
+		}
+	}()
+	<-answered
+	return told
 }
 
 func exchange(t *testing.T, conn net.Conn, read *bufio.Reader) *http.Response {

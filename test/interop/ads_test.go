@@ -3,6 +3,9 @@ package interop
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"log/slog"
@@ -21,6 +24,7 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/cache/types"
 	"github.com/envoyproxy/go-control-plane/pkg/cache/v3"
@@ -297,6 +301,7 @@ func TestADS(t *testing.T) {
 			t.Run("make before break", func(t *testing.T) { testMakeBeforeBreak(t, apiType) })
 			t.Run("refused", func(t *testing.T) { testRefused(t, apiType) })
 			t.Run("listeners come and go", func(t *testing.T) { testListeners(t, apiType) })
+			t.Run("secrets", func(t *testing.T) { testSecrets(t, apiType) })
 			t.Run("server restarts", func(t *testing.T) { testServerRestarts(t, apiType) })
 		})
 	}
@@ -381,6 +386,53 @@ func testListeners(t *testing.T, apiType string) {
 	}
 	s.send("3", two)
 	s.until("both again", func() bool { return s.get("10.0.2.2:80", "/") == "a /" })
+}
+
+// testSecrets: a listener with TLS waits for its certificate, and presents another one when that is sent.
+func testSecrets(t *testing.T, apiType string) {
+	s := newStock(t, apiType)
+	caKey, ca := certificate(t, nil, nil, "authority")
+	roots := x509.NewCertPool()
+	roots.AddCert(ca)
+	secret := func(name string) *tlsv3.Secret {
+		key, cert := certificate(t, ca, caKey, name)
+		der, err := x509.MarshalPKCS8PrivateKey(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		inline := func(kind string, der []byte) *corev3.DataSource {
+			return &corev3.DataSource{Specifier: &corev3.DataSource_InlineBytes{InlineBytes: pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})}}
+		}
+		return &tlsv3.Secret{Name: "key", Type: &tlsv3.Secret_TlsCertificate{TlsCertificate: &tlsv3.TlsCertificate{
+			CertificateChain: inline("CERTIFICATE", cert.Raw), PrivateKey: inline("PRIVATE KEY", der),
+		}}}
+	}
+	in := rdsListener(t, "in", "10.0.2.1", "routes")
+	in.FilterChains[0].TransportSocket = &corev3.TransportSocket{Name: "tls", ConfigType: &corev3.TransportSocket_TypedConfig{
+		TypedConfig: packed(t, &tlsv3.DownstreamTlsContext{CommonTlsContext: &tlsv3.CommonTlsContext{
+			TlsCertificateSdsSecretConfigs: []*tlsv3.SdsSecretConfig{{Name: "key", SdsConfig: overADS}},
+		}}),
+	}}
+	presents := func(name string) func() bool {
+		return func() bool {
+			c, err := s.net.Dial(t.Context(), "tcp", "10.0.2.1:80")
+			if err != nil {
+				return false
+			}
+			defer c.Close()
+			return tls.Client(c, &tls.Config{ServerName: name, RootCAs: roots}).HandshakeContext(t.Context()) == nil
+		}
+	}
+	all := simple(t, "backend", "10.0.1.1")
+	all[resource.ListenerType], all[resource.SecretType] = []types.Resource{in}, []types.Resource{secret("one.example.com")}
+	s.send("1", all)
+	s.until("the first certificate", presents("one.example.com"))
+	all[resource.SecretType] = []types.Resource{secret("two.example.com")}
+	s.send("2", all)
+	s.until("the second certificate", presents("two.example.com"))
+	if got := s.refused(); len(got) > 0 {
+		t.Errorf("refused: %q", got)
+	}
 }
 
 // testServerRestarts: without a control plane everything goes on, and a new one is followed.

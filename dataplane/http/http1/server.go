@@ -29,6 +29,7 @@ type Server struct {
 	over    bool // the response is complete
 	linger  bool // the client may still be sending: closing at once would reset the connection under the response
 	abort   bool // only a reset tells the client that something is missing
+	begun   bool // the final head was written
 	probed  bool // see Gone
 	version int  // minor, of the client
 }
@@ -50,7 +51,7 @@ func (s *Server) HeadBuffered() bool { return s.r.EndsHead() }
 
 // ReadHead reads a request's head. After an error only Refuse and Close make sense.
 func (s *Server) ReadHead() error {
-	s.over, s.probed, s.outlet.kind = false, false, None
+	s.over, s.begun, s.probed, s.outlet.kind = false, false, false, None
 	err := s.r.ReadRequest(&s.req)
 	if err != nil {
 		// What was read of the head is not to be trusted for anything, not even its version.
@@ -95,7 +96,7 @@ func (s *Server) Respond(m *message.Response, end bool) error {
 		s.keep = false
 	}
 	s.held(AppendResponse(s.begin(), m, f, s.keep, s.version), f.Kind, end)
-	s.over = end
+	s.over, s.begun = end, true
 	return s.outlet.err
 }
 
@@ -119,15 +120,20 @@ func (s *Server) SetReadDeadline(t time.Time) error {
 
 // Gone is message.Server. A client that has closed and one that has only ended its sending side look alike until something
 // is sent to them. So who has ended it is sent a 100, which every HTTP/1.1 client ignores (RFC 9110 section 15.2.1), and if
-// that is answered by a reset, it is gone. HTTP/1.0 knows no 100: there the end of the sending side is no news.
+// that is answered by a reset, it is gone. Between two chunks of the response it is sent a zero instead, with which the size of
+// the next one begins. HTTP/1.0 knows neither, and other content nothing that means nothing: there the end of the sending side
+// is no news.
 func (s *Server) Gone() bool {
 	if sock.PeerReset(s.c) {
 		return true
 	}
-	if s.probed || s.version == 0 || s.outlet.buf != nil || !sock.PeerClosed(s.c) {
+	if s.probed || s.version == 0 || s.outlet.buf != nil || s.begun && s.outlet.kind != Chunked || !sock.PeerClosed(s.c) {
 		return false
 	}
 	s.probed = true
+	if s.begun {
+		return s.outlet.write([]byte("0")) != nil
+	}
 	return s.outlet.write([]byte("HTTP/1.1 100 Continue\r\n\r\n")) != nil
 }
 

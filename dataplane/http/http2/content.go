@@ -83,13 +83,14 @@ func (st *Stream) advance() {
 // Available is how many bytes can be had without blocking, in one piece.
 func (st *Stream) Available() int {
 	st.c.mu.Lock()
-	defer st.c.mu.Unlock()
-	if st.unread == 0 {
-		return 0
+	n := 0
+	if st.unread > 0 {
+		st.advance()
+		k := &st.chunks[st.front]
+		n = k.w - k.r
 	}
-	st.advance()
-	k := &st.chunks[st.front]
-	return k.w - k.r
+	st.c.mu.Unlock()
+	return n
 }
 
 // Take consumes n of the Available bytes. They are valid until the next Await or Read.
@@ -161,25 +162,28 @@ func (st *Stream) Read(p []byte) (int, error) {
 // Done tells whether all was read.
 func (st *Stream) Done() bool {
 	st.c.mu.Lock()
-	defer st.c.mu.Unlock()
-	return st.remoteEnded && st.unread == 0
+	done := st.remoteEnded && st.unread == 0
+	st.c.mu.Unlock()
+	return done
 }
 
 // Err is what has cut the content off; nil if nothing has, or if there is something to read before that.
 func (st *Stream) Err() error {
 	st.c.mu.Lock()
-	defer st.c.mu.Unlock()
+	err := st.readErr
 	if st.unread > 0 {
-		return nil
+		err = nil
 	}
-	return st.readErr
+	st.c.mu.Unlock()
+	return err
 }
 
 // Count is how many bytes were taken.
 func (st *Stream) Count() int64 {
 	st.c.mu.Lock()
-	defer st.c.mu.Unlock()
-	return st.count
+	n := st.count
+	st.c.mu.Unlock()
+	return n
 }
 
 // Trailer are the fields after the content, once Done.

@@ -2,6 +2,7 @@ package http2
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hauberk-mesh/hauberk/dataplane/http/http2/hpack"
@@ -11,7 +12,8 @@ import (
 // Stream is one exchange: a message.Server on a server's connection, a message.Client on a client's. One goroutine may use
 // what receives while another uses what sends. It is reused once its handler has returned, or after Release.
 type Stream struct {
-	reading, writing sync.Cond // each has one waiter at most; they outlive the exchange
+	reading, writing sync.Cond   // each has one waiter at most; they outlive the exchange
+	bounded          atomic.Bool // a write deadline was set in this exchange
 	exchange
 }
 
@@ -280,6 +282,7 @@ func (st *Stream) recycle() {
 	fields, trailer, response := st.req.Header.Fields[:0], st.trailer.Fields[:0], st.resp.Header.Fields[:0]
 	chunks, arena := st.chunks[:0], st.arena
 	st.exchange = exchange{arena: arena}
+	st.bounded.Store(false)
 	st.chunks = chunks
 	st.req.Header.Fields, st.trailer.Fields, st.resp.Header.Fields = fields, trailer, response
 	streams.Put(st)

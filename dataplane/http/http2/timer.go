@@ -162,7 +162,6 @@ func (c *conn) queuePing(data uint64) {
 // SetReadDeadline bounds Await, Read and Response.
 func (st *Stream) SetReadDeadline(t time.Time) error {
 	st.c.mu.Lock()
-	defer st.c.mu.Unlock()
 	st.readBy, st.readExpired = t, false
 	switch {
 	case longAgo(t):
@@ -170,11 +169,16 @@ func (st *Stream) SetReadDeadline(t time.Time) error {
 	case !t.IsZero():
 		st.c.timer.arm(st.c, t)
 	}
+	st.c.mu.Unlock()
 	return nil
 }
 
 // SetWriteDeadline bounds all calls that send.
 func (st *Stream) SetWriteDeadline(t time.Time) error {
+	if t.IsZero() && !st.bounded.Load() {
+		return nil // most exchanges never have one
+	}
+	st.bounded.Store(true)
 	st.c.mu.Lock()
 	defer st.c.mu.Unlock()
 	st.writeBy, st.writeExpired = t, false

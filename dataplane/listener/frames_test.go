@@ -1,0 +1,114 @@
+package listener_test
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+)
+
+// peer is one end of a connection of HTTP/2, frame by frame: for what no library does.
+type peer struct {
+	*http2.Framer
+	net.Conn
+	t    testing.TB
+	enc  *hpack.Encoder
+	head bytes.Buffer
+	// settings that this end begins with
+}
+
+func newPeer(t testing.TB, c net.Conn, r io.Reader) *peer {
+	p := &peer{Framer: http2.NewFramer(c, r), Conn: c, t: t}
+	p.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	p.enc = hpack.NewEncoder(&p.head)
+	return p
+}
+
+// framesServer is a server of HTTP/2 with prior knowledge that does what a test says with each connection. serve is called
+// once both sides have greeted.
+func framesServer(t testing.TB, n network, settings []http2.Setting, serve func(p *peer)) string {
+	return script(t, n, func(c net.Conn, r *bufio.Reader) {
+		preface := make([]byte, len(http2.ClientPreface))
+		if _, err := io.ReadFull(r, preface); err != nil || string(preface) != http2.ClientPreface {
+			return
+		}
+		p := newPeer(t, c, r)
+		_ = p.WriteSettings(settings...)
+		serve(p)
+	})
+}
+
+// framesClient greets a server.
+func framesClient(t testing.TB, c net.Conn, settings ...http2.Setting) *peer {
+	_, _ = io.WriteString(c, http2.ClientPreface)
+	p := newPeer(t, c, bufio.NewReader(c))
+	_ = p.WriteSettings(settings...)
+	return p
+}
+
+// headers sends a head; pairs are names and values.
+func (p *peer) headers(id uint32, end bool, pairs ...string) {
+	p.head.Reset()
+	for i := 0; i < len(pairs); i += 2 {
+		_ = p.enc.WriteField(hpack.HeaderField{Name: pairs[i], Value: pairs[i+1]})
+	}
+	_ = p.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: p.head.Bytes(), EndStream: end, EndHeaders: true})
+}
+
+// request sends a request's head.
+func (p *peer) request(id uint32, end bool, method, path string, more ...string) {
+	p.headers(id, end, append([]string{":method", method, ":scheme", "http", ":authority", "backend", ":path", path}, more...)...)
+}
+
+// next is the next frame that is about a message or the connection's end; SETTINGS and PING are answered. Nil: there is none.
+func (p *peer) next() http2.Frame {
+	for {
+		f, err := p.ReadFrame()
+		if err != nil {
+			return nil
+		}
+		switch f := f.(type) {
+		case *http2.SettingsFrame:
+			if !f.IsAck() {
+				_ = p.WriteSettingsAck()
+			}
+		case *http2.PingFrame:
+			if !f.IsAck() {
+				_ = p.WritePing(true, f.Data)
+			}
+		case *http2.WindowUpdateFrame:
+		default:
+			return f
+		}
+	}
+}
+
+// status waits for a response's final head on a stream.
+func (p *peer) status(id uint32) string {
+	p.t.Helper()
+	for {
+		switch f := p.next().(type) {
+		case nil:
+			return "closed"
+		case *http2.MetaHeadersFrame:
+			if f.StreamID == id && f.PseudoValue("status")[0] != '1' {
+				return f.PseudoValue("status")
+			}
+		case *http2.RSTStreamFrame:
+			if f.StreamID == id {
+				return f.ErrCode.String()
+			}
+		}
+	}
+}
+
+// patient is a connection of a test in fake time.
+func patient(c net.Conn) net.Conn {
+	_ = c.SetDeadline(time.Now().Add(1000 * time.Hour))
+	return c
+}
