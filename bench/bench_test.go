@@ -56,6 +56,7 @@ func TestEveryWorkload(t *testing.T) {
 			Medians, Ratios metrics
 		}
 	}
+	t.Log(progress.String())
 	if err := json.Unmarshal(out.Bytes(), &got); err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"slices"
 	"strconv"
 	"sync"
@@ -85,7 +86,10 @@ func (l *load) run(n int, out io.Writer) error {
 	fmt.Fprintln(out, "measuring")
 	workers.Wait()
 	if len(l.latencies) == 0 {
-		return fmt.Errorf("no request succeeded: %w", l.lastError)
+		return fmt.Errorf("no request succeeded: %v", l.lastError)
+	}
+	if l.errors > 0 {
+		fmt.Fprintf(os.Stderr, "%d requests failed, the last one: %v\n", l.errors, l.lastError)
 	}
 	slices.Sort(l.latencies)
 	quantile := func(q float64) float64 {
@@ -116,7 +120,7 @@ func (l *load) work(i, n int) {
 			due = time.Now()
 		}
 		time.Sleep(time.Until(due))
-		if time.Now().After(l.end) {
+		if l.over(time.Now()) {
 			return
 		}
 		var got int64
@@ -136,6 +140,16 @@ func (l *load) work(i, n int) {
 	}
 }
 
+// over tells whether the time is: a machine that is busy with something else is waited for until one request has succeeded.
+func (l *load) over(now time.Time) bool {
+	if !now.After(l.end) {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.latencies) > 0 || now.After(l.end.Add(patience))
+}
+
 // note counts what lies in the measured time; of a long body the part that does.
 func (l *load) note(began, ended time.Time, got int64, err error) {
 	l.mu.Lock()
@@ -147,7 +161,7 @@ func (l *load) note(began, ended time.Time, got int64, err error) {
 	}
 	within := max(0, earlier(ended, l.end).Sub(later(began, l.begin)))
 	l.bytes += float64(got) * float64(within) / float64(max(1, ended.Sub(began)))
-	if !began.Before(l.begin) && !ended.After(l.end) {
+	if !began.Before(l.begin) && (!ended.After(l.end) || len(l.latencies) == 0) {
 		l.latencies = append(l.latencies, ended.Sub(began))
 	}
 }

@@ -94,7 +94,7 @@ func measureAll(o options, out, progress io.Writer) error {
 	for _, a := range absent {
 		fmt.Fprintln(progress, "absent:", a)
 	}
-	g, err := newGround()
+	g, err := newGround(progress)
 	if err != nil {
 		return err
 	}

@@ -46,6 +46,9 @@ func (t *topology) load() (metrics, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load generator: %w", err)
 	}
+	if m["errors"] > 0 {
+		fmt.Fprintf(t.g.progress, "%s: %s\n", t.w.name, client.logTail())
+	}
 	proxies, others := used(t.proxies())-proxies0, machineUsed()-machine0
 	others -= proxies + used(ours) - ours0
 	m["noise"] = max(0, others) / time.Since(began).Seconds() / float64(runtime.NumCPU())

@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -20,9 +22,10 @@ import (
 // ground is where topologies are built: a directory with certificates, and this program, which is client and backend too.
 type ground struct {
 	self, dir string
+	progress  io.Writer
 }
 
-func newGround() (*ground, error) {
+func newGround(progress io.Writer) (*ground, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -31,7 +34,7 @@ func newGround() (*ground, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &ground{self, dir}, writeCertificates(dir)
+	return &ground{self, dir, progress}, writeCertificates(dir)
 }
 
 func (g *ground) clear() { _ = os.RemoveAll(g.dir) }
@@ -114,11 +117,13 @@ func (t *topology) proxies() []*process {
 }
 
 func (t *topology) stop() {
+	var stopping sync.WaitGroup
 	for _, p := range []*process{t.egress, t.ingress, t.backend} {
 		if p != nil {
-			p.stop()
+			stopping.Go(p.stop) // one that drains would have the others wait
 		}
 	}
+	stopping.Wait()
 }
 
 // client starts the load generator against address. It says one line when it begins to measure, and one with the result.

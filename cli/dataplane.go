@@ -90,6 +90,7 @@ func (p *program) runDataplane(ctx context.Context, f *dataplaneFlags) error {
 	}
 	cfg.Logger.Info("dataplane starts", "mesh", cfg.Node.Mesh, "dataplane", cfg.Node.Name, "service", cfg.Node.Service,
 		"controlPlane", cfg.ControlPlane, "admin", cfg.AdminAddr, "version", buildVersion)
+	defer frugal(cfg.Logger)()
 	if err := row.run(ctx, proxy); err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hauberk-mesh/hauberk/dataplane/bootstrap"
 	"github.com/hauberk-mesh/hauberk/dataplane/standalone"
+	"github.com/hauberk-mesh/hauberk/internal/footprint"
 	"github.com/hauberk-mesh/hauberk/policy/all/filters"
 )
 
@@ -53,6 +54,8 @@ func (p *program) runProxy(ctx context.Context, f *proxyFlags) error {
 	if f.config == "" {
 		return usagef("proxy run needs --config, the bootstrap file")
 	}
+	read := footprint.Start()
+	defer read()
 	file, err := bootstrap.Read(f.config)
 	if err != nil {
 		return err
@@ -73,6 +76,8 @@ func (p *program) runProxy(ctx context.Context, f *proxyFlags) error {
 		return p.validateProxy(f.config, proxy)
 	}
 	defer reopenOn(ctx, log, proxy.ReopenLogs, syscall.SIGHUP, syscall.SIGUSR1)()
+	read()
+	defer frugal(log)()
 	return row.run(ctx, proxy)
 }
 

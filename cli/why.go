@@ -25,7 +25,7 @@ func (p *program) why() *cobra.Command {
 	out := outputFlag(cmd)
 	var q why.Query
 	cmd.Flags().StringVar(&q.Path, "path", "", "path of the request (default /, on HTTP)")
-	cmd.Flags().StringVar(&q.Method, "method", "", "method of the request (default GET, on HTTP)")
+	cmd.Flags().StringVar(&q.Method, "method", "", "method of the request (default GET, or POST on gRPC)")
 	cmd.Flags().Uint32Var(&q.Port, "port", 0, "port of the destination, as clients name it (default: those that the source calls)")
 	requestID := cmd.Flags().String("request-id", "", "ask about this one request (header x-request-id)")
 	return p.verb(cmd, func(ctx context.Context, args []string) error {

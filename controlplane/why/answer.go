@@ -10,7 +10,7 @@ import (
 type Query struct {
 	Source, Destination string
 	Port                uint32 // of the destination; 0 is those that the source has an outbound for, else all
-	Method              string // default GET, on HTTP
+	Method              string // default GET, POST on gRPC
 	Path                string // default /, on HTTP
 }
 

@@ -233,6 +233,14 @@ func (a Answerer) judge(q Query, ans *Answer, ports map[uint32]bool) error {
 	return nil
 }
 
+// usualMethod is what a question that names no method is about. A gRPC call is a POST.
+func usualMethod(p ir.Protocol) string {
+	if p == ir.GRPC {
+		return "POST"
+	}
+	return "GET"
+}
+
 func (a Answerer) judgeInbound(q Query, ans *Answer, dataplane string, in *ir.Listener) {
 	c := Call{Permission: in.Permission, HTTP: in.Protocol.IsHTTP()}
 	if c.HTTP {
@@ -241,11 +249,11 @@ func (a Answerer) judgeInbound(q Query, ans *Answer, dataplane string, in *ir.Li
 			ans.add("path_refused", fmt.Sprintf("the path %s: every proxy answers 400 before anything is decided", err), "correct the path")
 			return
 		}
-		c.Method, c.Path = cmp.Or(strings.ToUpper(q.Method), "GET"), path
+		c.Method, c.Path = cmp.Or(strings.ToUpper(q.Method), usualMethod(in.Protocol)), path
 		ans.Method, ans.Path = c.Method, c.Path
 	} else if q.Method != "" || q.Path != "" {
 		ans.add("not_http", fmt.Sprintf("inbound %s of %s is opaque TCP: method and path are not seen there", in.PortName, dataplane),
-			"give the inbound protocol: http, if that is what it speaks")
+			"give the inbound protocol: http, http2 or grpc, if that is what it speaks")
 	}
 	mode := ""
 	if in.TLS != nil {

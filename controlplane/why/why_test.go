@@ -108,3 +108,22 @@ func TestAsk(t *testing.T) {
 		})
 	}
 }
+
+// A gRPC call is a POST: a question about one needs no method.
+func TestUsualMethod(t *testing.T) {
+	for protocol, want := range map[ir.Protocol]string{ir.HTTP: "GET", ir.HTTP2: "GET", ir.GRPC: "POST"} {
+		a := shop()
+		resolve := a.Resolve
+		a.Resolve = func(name string) (*ir.Proxy, error) {
+			p, err := resolve(name)
+			for _, in := range p.Inbounds {
+				in.Protocol = protocol
+			}
+			return p, err
+		}
+		ans, err := a.Ask(Query{Source: "web", Destination: "cart-2", Path: "/ok"})
+		if err != nil || ans.Method != want || ans.Verdict != Allow {
+			t.Errorf("%s: %v %+v", protocol, err, ans)
+		}
+	}
+}

@@ -57,11 +57,11 @@ func Parse(file string, text []byte) (*Bootstrap, error) {
 	}
 	m := &bootstrapv3.Bootstrap{}
 	if err := protojson.Unmarshal(d.json, m); err != nil {
-		at, what, ok := d.at(err)
+		line, where, what, ok := d.at(err)
 		if !ok {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
-		return nil, fmt.Errorf("%s:%d: %s%s", file, at.line, under(at.path), what)
+		return nil, fmt.Errorf("%s:%d: %s%s", file, line, under(where), what)
 	}
 	b := &Bootstrap{file: file, document: d, places: map[string]string{}}
 	if err := b.take(m); err != nil {

@@ -74,7 +74,7 @@ func TestRefused(t *testing.T) {
 		{"  access_log_path: /dev/null", "  profile: x", `envoy.yaml:6: admin.profile: unknown field "profile"`},
 		{"stats_flush_interval: 5s", "hds_config: {}", "envoy.yaml:7: hds_config: is not honoured"},
 		{"stats_flush_interval: 5s", "flags_path: x\nflags_path: y", `envoy.yaml:8: flags_path: duplicate field "flags_path"`},
-		{"stats_flush_interval: 5s", "<<: {a: b}", "envoy.yaml: line 7: : merging with << is no JSON and not honoured: write the fields out"},
+		{"stats_flush_interval: 5s", "<<: {a: b}", "envoy.yaml: line 7: merging with << is no JSON and not honoured: write the fields out"},
 		{"admin_layer: {}", "static_layer: {a: b}",
 			`envoy.yaml:8: layered_runtime.layers[0].static_layer: the runtime value "a" is not honoured: say it in the resource that it is about`},
 		{"socket_address: {address: 127.0.0.1, port_value: 9901}", "pipe: {path: /x}", "envoy.yaml:5: admin.address: only socket_address is honoured"},

@@ -26,10 +26,19 @@ type document struct {
 	origins []origin
 }
 
-// origin is a value in the file that somebody wrote.
+// origin is a value in the file that somebody wrote. Its path is put together only if there is something to say about it.
 type origin struct {
-	line int    // from 1
-	path string // with protobuf's names: static_resources.listeners[0].name
+	line   int    // from 1
+	within int    // the origin of what it is in; -1: nothing
+	step   string // ".name" or "[0]" from there
+}
+
+// path is where an origin is, with protobuf's names: static_resources.listeners[0].name.
+func path(origins []origin, i int) string {
+	if i < 0 {
+		return ""
+	}
+	return strings.TrimPrefix(path(origins, origins[i].within)+origins[i].step, ".")
 }
 
 // read takes YAML, of which JSON is a part.
@@ -51,7 +60,7 @@ func read(text []byte) (*document, error) {
 		return nil, err
 	}
 	w := &writer{}
-	if err := w.value(root.Content[0], "", 0); err != nil {
+	if err := w.value(root.Content[0], -1, "", 0); err != nil {
 		return nil, err
 	}
 	return &document{json: w.out.Bytes(), origins: w.origins}, nil
@@ -64,17 +73,18 @@ type writer struct {
 	nodes   int
 }
 
-func (w *writer) value(n *yaml.Node, path string, depth int) error {
+func (w *writer) value(n *yaml.Node, within int, step string, depth int) error {
+	me := len(w.origins)
+	w.origins = append(w.origins, origin{line: n.Line, within: within, step: step})
 	if w.nodes++; w.nodes > maxNodes || depth > maxDepth {
-		return fmt.Errorf("line %d: %s: is too large or nested too deep", n.Line, path)
+		return w.wrong(n, me, "is too large or nested too deep")
 	}
-	w.origins = append(w.origins, origin{line: n.Line, path: path})
 	switch n.Kind {
 	case yaml.AliasNode:
-		w.origins = w.origins[:len(w.origins)-1]
-		return w.value(n.Alias, path, depth+1)
+		w.origins = w.origins[:me]
+		return w.value(n.Alias, within, step, depth+1)
 	case yaml.MappingNode:
-		return w.mapping(n, path, depth)
+		return w.mapping(n, me, depth)
 	case yaml.SequenceNode:
 		w.out.WriteByte('[')
 		for i, item := range n.Content {
@@ -82,25 +92,25 @@ func (w *writer) value(n *yaml.Node, path string, depth int) error {
 				w.out.WriteByte(',')
 			}
 			w.newline()
-			if err := w.value(item, path+"["+strconv.Itoa(i)+"]", depth+1); err != nil {
+			if err := w.value(item, me, "["+strconv.Itoa(i)+"]", depth+1); err != nil {
 				return err
 			}
 		}
 		w.out.WriteByte(']')
 		return nil
 	}
-	return w.scalar(n, path)
+	return w.scalar(n, me)
 }
 
-func (w *writer) mapping(n *yaml.Node, path string, depth int) error {
+func (w *writer) mapping(n *yaml.Node, me, depth int) error {
 	w.out.WriteByte('{')
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key := n.Content[i]
 		if key.Kind != yaml.ScalarNode {
-			return fmt.Errorf("line %d: %s: a key must be a word", key.Line, path)
+			return w.wrong(key, me, "a key must be a word")
 		}
 		if key.Tag == "!!merge" {
-			return fmt.Errorf("line %d: %s: merging with << is no JSON and not honoured: write the fields out", key.Line, path)
+			return w.wrong(key, me, "merging with << is no JSON and not honoured: write the fields out")
 		}
 		if i > 0 {
 			w.out.WriteByte(',')
@@ -108,7 +118,7 @@ func (w *writer) mapping(n *yaml.Node, path string, depth int) error {
 		w.newline()
 		w.quote(key.Value)
 		w.out.WriteByte(':')
-		if err := w.value(n.Content[i+1], step(path, snake(key.Value)), depth+1); err != nil {
+		if err := w.value(n.Content[i+1], me, step(key.Value), depth+1); err != nil {
 			return err
 		}
 	}
@@ -116,8 +126,13 @@ func (w *writer) mapping(n *yaml.Node, path string, depth int) error {
 	return nil
 }
 
+// wrong is an error about something within an origin.
+func (w *writer) wrong(n *yaml.Node, i int, what string) error {
+	return fmt.Errorf("line %d: %s%s", n.Line, under(path(w.origins, i)), what)
+}
+
 // scalar writes numbers, truth values and null as such and all else, dates too, as the text that stands there.
-func (w *writer) scalar(n *yaml.Node, path string) error {
+func (w *writer) scalar(n *yaml.Node, me int) error {
 	switch n.Tag {
 	case "!!null":
 		w.out.WriteString("null")
@@ -125,7 +140,7 @@ func (w *writer) scalar(n *yaml.Node, path string) error {
 	case "!!bool", "!!int", "!!float":
 		var v any
 		if err := n.Decode(&v); err != nil {
-			return fmt.Errorf("line %d: %s: %w", n.Line, path, err)
+			return w.wrong(n, me, err.Error())
 		}
 		text, err := json.Marshal(v)
 		if err != nil {
@@ -147,26 +162,26 @@ func (w *writer) quote(s string) {
 func (w *writer) newline() { w.out.WriteByte('\n') }
 
 // at finds what an error of protobuf's reader is about, which names a line of the JSON.
-func (d *document) at(err error) (origin, string, bool) {
+func (d *document) at(err error) (line int, where, what string, ok bool) {
 	text := err.Error()
 	begin := strings.Index(text, "(line ")
 	if begin < 0 {
-		return origin{}, text, false
+		return 0, "", text, false
 	}
-	var line, column int
-	if _, scan := fmt.Sscanf(text[begin:], "(line %d:%d)", &line, &column); scan != nil || line < 1 || line > len(d.origins) {
-		return origin{}, text, false
+	var own, column int
+	if _, scan := fmt.Sscanf(text[begin:], "(line %d:%d)", &own, &column); scan != nil || own < 1 || own > len(d.origins) {
+		return 0, "", text, false
 	}
-	_, rest, _ := strings.Cut(text[begin:], ")")
-	return d.origins[line-1], strings.TrimLeft(rest, ": \u00a0"), true
+	_, what, _ = strings.Cut(text[begin:], ")")
+	return d.origins[own-1].line, path(d.origins, own-1), strings.TrimLeft(what, ": \u00a0"), true
 }
 
-// line is where the value at path was written, or the nearest around it.
-func (d *document) line(path string) int {
+// line is where the value at a path was written, or the nearest around it.
+func (d *document) line(where string) int {
 	best, length := 1, -1
-	for _, o := range d.origins {
-		if len(o.path) > length && within(path, o.path) {
-			best, length = o.line, len(o.path)
+	for i, o := range d.origins {
+		if p := path(d.origins, i); len(p) > length && within(where, p) {
+			best, length = o.line, len(p)
 		}
 	}
 	return best
@@ -178,12 +193,12 @@ func within(path, outer string) bool {
 	return ok && (rest == "" || outer == "" || rest[0] == '.' || rest[0] == '[')
 }
 
-// step is the path of a field, or of a key of a map where it can be told from one.
-func step(path, field string) string {
-	if strings.ContainsAny(field, ".[]/") {
-		return path + "[" + strconv.Quote(field) + "]"
+// step is the way to a field, or to a key of a map where it can be told from one.
+func step(key string) string {
+	if strings.ContainsAny(key, ".[]/") {
+		return "[" + strconv.Quote(key) + "]"
 	}
-	return join(path, field)
+	return "." + snake(key)
 }
 
 func join(path, field string) string {

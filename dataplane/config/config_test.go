@@ -286,7 +286,7 @@ func TestRefused(t *testing.T) {
 		{"hashing", routes, `"retryPolicy"`, `"hashPolicy":[{"terminal":true}],"retryPolicy"`,
 			`listener "outbound|cart|80": route configuration "outbound|cart|80": virtual_hosts[0].routes[0].route.hash_policy: is not honoured`},
 		{"retry on", routes, `"retryOn":"connect-failure,refused-stream"`, `"retryOn":"5xx"`,
-			`listener "outbound|cart|80": route configuration "outbound|cart|80": virtual_hosts[0].routes[0].route.retry_policy.retry_on: "5xx" is not honoured, only connect-failure,refused-stream`},
+			`listener "outbound|cart|80": route configuration "outbound|cart|80": virtual_hosts[0].routes[0].route.retry_policy.retry_on: "5xx" is not honoured, only connect-failure and refused-stream`},
 		{"trust", secret, `"trustDomains"`, `"trustBundles":{"inlineString":"x"},"trustDomains"`,
 			`secret "trust": validation_context.custom_validator_config.typed_config.trust_bundles: is not honoured`},
 		{"private key", secret, `"validationContext"`, `"tlsCertificate":{"privateKey":{"inlineString":"x"}},"was"`,

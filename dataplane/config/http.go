@@ -37,7 +37,7 @@ func (l *listenerBuild) http(r *reader, m *hcmv3.HttpConnectionManager, path str
 		MaxRequests: int(m.GetCommonHttpProtocolOptions().GetMaxRequestsPerConnection().GetValue()),
 	}
 	if l.deps.Overload != nil {
-		s.OverloadShed = l.deps.Overload.ShedRequests
+		s.OverloadShed, s.OverloadClose = l.deps.Overload.ShedRequests, l.deps.Overload.EndKeepAlive
 	}
 	requestIDs(m, s)
 	for _, read := range []func(*reader, *hcmv3.HttpConnectionManager, *http.Spec, string) error{

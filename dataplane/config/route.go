@@ -257,26 +257,25 @@ func routeUpgrades(list []*routev3.RouteAction_UpgradeConfig, out *route.Route, 
 	return nil
 }
 
-// retries reads how often a request that provably did nothing is tried elsewhere. Both conditions have to be there: this
-// proxy cannot tell a caller who wants one from one who wants none.
+// retries reads how often a request that provably did nothing is tried elsewhere: one whose connection could not be made, and
+// one that the other side has refused unread, are the same here, so that who asks for one has the other as well.
 func retries(r *reader, m *routev3.RetryPolicy, path string) (int, error) {
 	if m == nil {
 		return 0, nil
 	}
-	on := strings.Split(m.GetRetryOn(), ",")
-	for i := range on {
-		on[i] = strings.TrimSpace(on[i])
+	for on := range strings.SplitSeq(m.GetRetryOn(), ",") {
+		if on = strings.TrimSpace(on); on != "connect-failure" && on != "refused-stream" {
+			return 0, fmt.Errorf("%s.retry_on: %q is not honoured, only connect-failure and refused-stream", path, on)
+		}
 	}
-	slices.Sort(on)
-	if !slices.Equal(on, []string{"connect-failure", "refused-stream"}) {
-		return 0, fmt.Errorf("%s.retry_on: %q is not honoured, only connect-failure,refused-stream", path, m.GetRetryOn())
+	if len(m.GetRetryHostPredicate()) > 1 {
+		return 0, fmt.Errorf("%s.retry_host_predicate: only previous_hosts is honoured: each attempt goes to another endpoint", path)
 	}
-	if len(m.GetRetryHostPredicate()) != 1 {
-		return 0, fmt.Errorf("%s.retry_host_predicate: must be previous_hosts: each attempt goes to another endpoint", path)
-	}
-	at := path + ".retry_host_predicate[0].typed_config"
-	if err := r.any(m.GetRetryHostPredicate()[0].GetTypedConfig(), at, &previoushostsv3.PreviousHostsPredicate{}); err != nil {
-		return 0, err
+	for _, p := range m.GetRetryHostPredicate() {
+		at := path + ".retry_host_predicate[0].typed_config"
+		if err := r.any(p.GetTypedConfig(), at, &previoushostsv3.PreviousHostsPredicate{}); err != nil {
+			return 0, err
+		}
 	}
 	n := uint32(1) // what leaving num_retries out means
 	if m.GetNumRetries() != nil {

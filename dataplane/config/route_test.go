@@ -387,7 +387,7 @@ func TestRoutesRefuse(t *testing.T) {
 		action(`upgrade_configs: [{upgrade_type: websocket, connect_config: {}}]`):                          in + `route.upgrade_configs[0].connect_config: is for CONNECT alone`,
 		action(`upgrade_configs: [{upgrade_type: CONNECT, connect_config: {allow_post: true}}]`):            in + `route.upgrade_configs[0].connect_config.allow_post: is not honoured`,
 		action(`max_stream_duration: {grpc_timeout_header_offset: 1s}`):                                     in + `route.max_stream_duration.grpc_timeout_header_offset: is not honoured`,
-		action(`retry_policy: {retry_on: 5xx}`):                                                             in + `route.retry_policy.retry_on: "5xx" is not honoured, only connect-failure,refused-stream`,
+		action(`retry_policy: {retry_on: 5xx}`):                                                             in + `route.retry_policy.retry_on: "5xx" is not honoured, only connect-failure and refused-stream`,
 		one(`{match: {prefix: /}, route: {cluster_header: x}}`):                                             in + `route.cluster_header: is not honoured`,
 		one(`{match: {prefix: /}, route: {timeout: 1s}}`):                                                   in + `route: names no cluster: write cluster or weighted_clusters`,
 		one(`{match: {prefix: /}, route: {cluster: nowhere}}`):                                              in + `route.cluster: cluster "nowhere" was not sent`,

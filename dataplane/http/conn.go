@@ -34,27 +34,39 @@ type Conn struct {
 	// the panic is not caught.
 	OnPanic func(v any, stack []byte)
 
+	// Park is offered an HTTP/1 connection that has been idle for a moment, to wait elsewhere, without a goroutine, until it has
+	// something to read or until has come. If it takes it, Serve returns true, and is to be called again then, by whom does
+	// not matter. Nil: never.
+	Park func(until time.Time) (parked bool)
+
 	opened time.Time
-	served int // requests, of HTTP/1
+	idle   time.Time // since when; kept while it is parked
+	served int       // requests, of HTTP/1
 	open   openExchanges
 }
 
 // DrainIdle is how long a connection without a request is kept open while draining: a client may have sent one already.
 const DrainIdle = time.Second
 
-// Serve serves requests on c until one side ends it, and closes it.
-func Serve(ctx context.Context, c *Conn) {
-	c.opened = time.Now()
+// parkAfter is how long an HTTP/1 connection is idle before it is parked: one that carries requests again and again is not
+// to pay for it.
+const parkAfter = 500 * time.Millisecond
+
+// Serve serves requests on c until one side ends it, and closes it; or until it is parked, and then c is not the caller's.
+func Serve(ctx context.Context, c *Conn) (parked bool) {
+	if c.opened.IsZero() {
+		c.opened = time.Now()
+	}
 	spec, _ := c.Chain()
 	if spec == nil {
 		_ = c.Close()
-		return
+		return false
 	}
 	if c.speaksHTTP2(spec) {
 		c.serveHTTP2(ctx, spec, nil)
-		return
+		return false
 	}
-	c.serveHTTP1(ctx, spec)
+	return c.serveHTTP1(ctx, spec)
 }
 
 // speaksHTTP2 tells whether it is agreed that the connection speaks HTTP/2: by the chain or by ALPN. A client that has prior
@@ -67,7 +79,7 @@ func (c *Conn) speaksHTTP2(spec *Spec) bool {
 // ending tells whether a response is to be the connection's last.
 func (c *Conn) ending(spec *Spec) bool {
 	return c.Draining() || spec.MaxConnection > 0 && time.Since(c.opened) >= spec.MaxConnection ||
-		spec.MaxRequests > 0 && c.served >= spec.MaxRequests
+		spec.MaxRequests > 0 && c.served >= spec.MaxRequests || spec.OverloadClose != nil && spec.OverloadClose()
 }
 
 func timeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }

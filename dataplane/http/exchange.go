@@ -3,6 +3,7 @@ package http
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hauberk-mesh/hauberk/dataplane/filter"
@@ -44,6 +45,7 @@ type exchange struct {
 
 	upload upload
 	watch  watch
+	woken  atomic.Bool // there is something to look at: see wake
 
 	mu     sync.Mutex // guards below, for wake and judge
 	waits  message.Client
@@ -80,7 +82,10 @@ func (x *exchange) free() {
 	x.final, x.redirected, x.whole, x.interim, x.retrying, x.relayed = false, false, false, false, false, 0
 	x.upload.reset()
 	x.watch.reset()
+	x.woken.Store(false)
+	x.mu.Lock() // a client that goes away just now wakes x for the last time
 	x.waits, x.denied = nil, nil
+	x.mu.Unlock()
 	exchanges.Put(x)
 }
 
@@ -95,6 +100,7 @@ func (x *exchange) setUpstream(s upstream.Stream) {
 // wake makes whoever waits for the upstream look at once what there is (watch.go): the client has gone, or the configuration
 // has changed. It may be called from any goroutine while the exchange lasts.
 func (x *exchange) wake() {
+	x.woken.Store(true) // first: armRead may be about to set another deadline
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.waits != nil {

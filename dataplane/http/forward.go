@@ -56,6 +56,7 @@ func (x *exchange) compose() {
 		x.req.Authority = x.cluster.Service()
 	}
 	x.now = time.Now()
+	x.watch.moved(x.now)
 	if x.tunnels() {
 		x.whole = true
 		x.watch.received = x.now
@@ -104,9 +105,14 @@ func (x *exchange) Try(n int, fresh bool) resilience.Outcome {
 	if x.sick(e) {
 		return resilience.ConnectFailed
 	}
-	up, err := x.cluster.Open(x.caller(), e, fresh)
+	up, err := x.open(e, fresh)
 	if err != nil {
 		x.rec.TransportFailure = err.Error()
+		if errors.Is(err, context.DeadlineExceeded) {
+			if x.cause = x.overdue(); x.cause != nil {
+				return resilience.Failed
+			}
+		}
 		x.cause = &reasonConnect
 		if upstream.Overflow(err) {
 			x.cause = &reasonOverflow
@@ -117,9 +123,25 @@ func (x *exchange) Try(n int, fresh bool) resilience.Outcome {
 	x.setUpstream(up)
 	e.Begin()
 	x.describeUpstream()
-	outcome := x.attempt(fresh)
+	outcome := x.attempt(n > 1)
 	e.End(outcome == resilience.Failed || outcome == resilience.Stale)
 	return outcome
+}
+
+// open begins an exchange with e. To make a connection for it takes no longer than the request may last.
+func (x *exchange) open(e *upstream.Endpoint, fresh bool) (upstream.Stream, error) {
+	if !fresh {
+		if up, ok := x.cluster.Kept(e); ok {
+			return up, nil
+		}
+	}
+	ctx := x.caller()
+	if at := x.earliest(time.Time{}); !at.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, at)
+		defer cancel()
+	}
+	return x.cluster.Open(ctx, e, fresh)
 }
 
 // pick chooses an endpoint that was not tried yet.
@@ -163,13 +185,18 @@ func (x *exchange) Repeatable() bool {
 }
 
 // attempt sends the request and waits for a response's head.
-func (x *exchange) attempt(fresh bool) resilience.Outcome {
-	if x.last != x.tried[0] || fresh { // the first one begins at once
+func (x *exchange) attempt(again bool) resilience.Outcome {
+	if again { // the first one begins at once
 		x.now = time.Now()
 	}
 	x.sent = x.now
 	x.watch.moved(x.now)
-	x.send()
+	if err := x.send(); err != nil {
+		if timeout(err) {
+			x.cause = x.overdue()
+		}
+		return x.failed(err)
+	}
 	if !x.whole {
 		x.startUpload()
 	}
@@ -193,22 +220,23 @@ func (x *exchange) attempt(fresh bool) resilience.Outcome {
 	return x.judge()
 }
 
-// send writes the request's head and what of its content is at hand, bounded by the request's limits. A failure is not
-// judged: a server may answer early and close, and its answer says more.
-func (x *exchange) send() {
+// send writes the request's head and what of its content is at hand, bounded by the request's limits. It fails if nothing was
+// sent at all. What fails later is not judged: a server may answer early and close, and its answer says more.
+func (x *exchange) send() error {
 	_ = x.up.SetWriteDeadline(x.earliest(time.Time{}))
 	end := x.whole && len(x.first) == 0 && !x.tunnels() && len(x.down.Trailer().Fields) == 0
-	if x.up.Request(x.req, end) != nil {
-		return
+	if err := x.up.Request(x.req, end); err != nil {
+		return err
 	}
 	if len(x.first) > 0 && x.up.Write(x.first) != nil {
-		return
+		return nil
 	}
 	if x.whole && !end && !x.tunnels() {
 		_ = x.up.End(x.down.Trailer())
-		return
+		return nil
 	}
 	_ = x.up.Flush()
+	return nil
 }
 
 // judge tells an answer of the application from one of a proxy that did not reach it.
@@ -256,8 +284,11 @@ func (x *exchange) failed(err error) resilience.Outcome {
 	case errors.Is(err, message.ErrUnprocessed): // REFUSED_STREAM, or a GOAWAY that came before the request
 		x.rec.TransportFailure = err.Error()
 		x.rec.Unprocessed, x.cause = true, &reasonConnect
+		if x.up.Closing() { // the endpoint has refused nothing: it may be asked on another connection
+			x.tried = x.tried[:len(x.tried)-1]
+		}
 		return resilience.Unprocessed
-	case nothing && !x.up.Reused && errors.As(err, &op) && op.Op == "remote error":
+	case nothing && x.up.Fresh() && errors.As(err, &op) && op.Op == "remote error":
 		// In TLS 1.3 the client's handshake ends before the server has judged its certificate: the refusal arrives in place
 		// of the response. The request was not read.
 		x.rec.TransportFailure = "TLS handshake with " + x.last.String() + ": " + err.Error()
@@ -267,7 +298,7 @@ func (x *exchange) failed(err error) resilience.Outcome {
 	}
 	x.cause = &reasonUpstreamReset
 	x.rec.TransportFailure = err.Error()
-	if nothing && x.up.Reused {
+	if nothing && x.up.Stale() {
 		return resilience.Stale
 	}
 	return resilience.Failed
@@ -282,7 +313,7 @@ func (x *exchange) giveUp(o resilience.Outcome) {
 		x.disconnected()
 	case x.denied != nil && x.cause == reasonDenied:
 		x.verdict(x.denied)
-	case inbound && (o == resilience.NoEndpoint || o == resilience.ConnectFailed):
+	case inbound && (o == resilience.NoEndpoint || o == resilience.ConnectFailed || o == resilience.Unprocessed):
 		x.refuse(&reasonApp)
 	case o == resilience.NoEndpoint:
 		x.refuse(&reasonNoEndpoint)

@@ -11,7 +11,7 @@ import (
 )
 
 // serveHTTP1 serves one request after the other. Between them the connection holds no exchange: thousands may be idle.
-func (c *Conn) serveHTTP1(ctx context.Context, spec *Spec) {
+func (c *Conn) serveHTTP1(ctx context.Context, spec *Spec) (parked bool) {
 	end := http1.NewServer(c.Conn)
 	s := &serial{Conn: c, end: end, spec: spec}
 	end.Ending = s.ending
@@ -22,15 +22,20 @@ func (c *Conn) serveHTTP1(ctx context.Context, spec *Spec) {
 	for s.await() {
 		if s.spec.Codec == Auto && c.served == 0 && end.Preface() {
 			c.OnDrain(nil)
+			_ = end.SetReadDeadline(time.Time{}) // it was for the first byte
 			c.serveHTTP2(ctx, s.spec, end.Early())
-			return
+			return false
 		}
 		c.served++
 		if !s.serve(ctx) {
 			break
 		}
 	}
+	if s.parked {
+		return true
+	}
 	end.Close()
+	return false
 }
 
 // serial is a connection on which one request follows the other.
@@ -40,7 +45,9 @@ type serial struct {
 	spec *Spec     // of the last request; its timeouts hold between requests
 	x    *exchange // present one
 
-	idle waiting
+	idle     waiting
+	parked   bool
+	unparked bool // it was tried, and can't be
 }
 
 // serve serves one request and returns whether the connection may carry another one.
@@ -91,13 +98,20 @@ func (s *serial) readHead(x *exchange) error {
 
 // await waits for the first byte of a request.
 func (s *serial) await() bool {
-	since := time.Now()
+	since := s.Conn.idle // it was parked meanwhile
+	if s.Conn.idle = (time.Time{}); since.IsZero() || s.Draining() {
+		since = time.Now()
+	}
 	s.idle.begin()
-	defer s.idle.end()
+	defer func() {
+		if !s.parked {
+			s.idle.end()
+		}
+	}()
 	for {
 		limit := s.spec.IdleTimeout
 		if s.spec.MaxConnection > 0 {
-			if left := s.spec.MaxConnection - time.Since(s.opened); limit == 0 || left < limit {
+			if left := s.spec.MaxConnection - since.Sub(s.opened); limit == 0 || left < limit {
 				limit = max(left, time.Millisecond)
 			}
 		}
@@ -109,7 +123,11 @@ func (s *serial) await() bool {
 		if limit > 0 {
 			at = since.Add(limit)
 		}
-		_ = s.end.SetReadDeadline(at)
+		wait := at
+		if soon := time.Now().Add(parkAfter); s.Park != nil && !s.unparked && !draining && (at.IsZero() || soon.Before(at)) {
+			wait = soon
+		}
+		_ = s.end.SetReadDeadline(wait)
 		// The other order of this question and the deadline loses a drain that begins in between.
 		if s.Draining() && !draining {
 			continue
@@ -125,10 +143,29 @@ func (s *serial) await() bool {
 			continue
 		}
 		if at.IsZero() || time.Now().Before(at) { // deadlines may fire early
+			if wait != at && s.park(since, at) {
+				return false
+			}
 			continue
 		}
 		return false
 	}
+}
+
+// park gives the connection away, with what a client that came back would have found. If it was taken, nothing of it may be
+// touched any more: it may already be served again.
+func (s *serial) park(since, until time.Time) bool {
+	s.idle.end()
+	s.OnDrain(nil)
+	s.Conn.idle, s.parked = since, true
+	_ = s.end.SetReadDeadline(time.Time{})
+	if s.Park(until) {
+		return true
+	}
+	s.Conn.idle, s.parked, s.unparked = time.Time{}, false, true
+	s.idle.begin()
+	s.OnDrain(s.wake)
+	return false
 }
 
 // wake bounds the wait of a connection that has no request, when a drain begins. One that has sets its own deadlines.

@@ -2,6 +2,7 @@ package http
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/hauberk-mesh/hauberk/dataplane/http/http2"
@@ -22,11 +23,15 @@ func (c *Conn) serveHTTP2(ctx context.Context, spec *Spec, early []byte) {
 	}
 	c.OnDrain(end.Drain)
 	defer c.OnDrain(nil)
+	var served atomic.Int64
 	_ = end.Serve(func(st *http2.Stream) {
 		x := newExchange(ctx, c, st)
 		defer x.free()
 		x.spec, x.req = spec, st.Head()
 		st.OnGone(x.wake)
+		if spec.MaxRequests > 0 && served.Add(1) == int64(spec.MaxRequests) {
+			end.Drain()
+		}
 		x.serve()
 		if x.final {
 			end.Drain()

@@ -31,6 +31,9 @@ func (x *exchange) relay() {
 		x.resp.Header.Set(headerRequestID, x.rec.RequestID)
 	}
 	x.noteGRPC(&x.resp.Header)
+	if x.req.Major == 1 && x.resp.Major == 2 && x.resp.Length > 0 && x.resp.Header.Has("trailer") {
+		x.resp.Length = message.Unknown // HTTP/1.1 has trailers after chunks only
+	}
 	x.armWrite(x.now)
 	end := x.up.Done() && len(x.up.Trailer().Fields) == 0
 	err := x.down.Respond(&x.resp, end)
@@ -83,7 +86,7 @@ func (x *exchange) relayContent() {
 	for {
 		x.armRead(time.Now())
 		err := x.up.Await()
-		if err != nil && timeout(err) {
+		if err != nil && timeout(err) || x.woken.Load() { // content that never pauses keeps nobody from looking
 			x.watch.readArmed = time.Time{}
 			if reason := x.overdue(); reason != nil {
 				x.end(reason)
@@ -121,10 +124,15 @@ func (x *exchange) relayContent() {
 	}
 }
 
+// bulk is a piece that is likely to be one of many.
+const bulk = 8 << 10
+
 // pass moves what src has, or what one read of it yields, into dst. The end of src is no error; errors of both sides are kept
 // apart.
 func pass(dst message.Outlet, src message.Content) (n int, srcErr, dstErr error) {
-	if avail := src.Available(); avail > 0 {
+	switch avail := src.Available(); {
+	case avail >= bulk: // there may be more behind it: one copy costs less than a system call for each piece
+	case avail > 0:
 		return avail, nil, dst.Write(src.Take(avail))
 	}
 	if src.Done() || src.Err() != nil {

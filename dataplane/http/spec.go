@@ -66,6 +66,8 @@ type Spec struct {
 	AccessLog telemetry.Recorder
 	// OverloadShed tells whether new requests are to be refused, so that memory does not run out; nil: never.
 	OverloadShed func() bool
+	// OverloadClose tells whether connections of HTTP/1 are to end with their response, for the same reason; nil: never.
+	OverloadClose func() bool
 }
 
 // Codec is which versions of HTTP a chain speaks.

@@ -64,6 +64,9 @@ func (x *exchange) runUpload() {
 		}
 		x.watch.receivedAt.Store(now.UnixNano())
 		u.read.Store(true)
+		if t := x.route.RequestTimeout; t > 0 && t < tick { // it begins now, and may end before the present tick
+			x.wake()
+		}
 		u.err = x.up.End(x.down.Trailer())
 		x.watch.moved(time.Now())
 		return
@@ -81,7 +84,7 @@ func (x *exchange) uploadFailed(err error) {
 // breakUpload wakes who waits for the response: there will be no more of the request.
 func (x *exchange) breakUpload() {
 	x.upload.broken.Store(true)
-	_ = x.up.SetReadDeadline(time.Unix(1, 0))
+	x.wake()
 }
 
 // uploadBug keeps a panic for the exchange's own goroutine, where it ends this exchange alone.

@@ -91,6 +91,7 @@ func (x *exchange) limitIdle() time.Duration {
 
 // overdue is called when a tick has passed; it returns why the request has to end, or nil.
 func (x *exchange) overdue() *Reason {
+	x.woken.Store(false)
 	now := time.Now()
 	x.watchPermission(now)
 	if x.refusal() != nil {
@@ -135,6 +136,9 @@ func (x *exchange) armRead(now time.Time) {
 	}
 	x.watch.readArmed = now
 	_ = x.up.SetReadDeadline(x.earliest(now.Add(tick)))
+	if x.woken.Load() {
+		_ = x.up.SetReadDeadline(time.Unix(1, 0))
+	}
 	x.watchPermission(now)
 }
 

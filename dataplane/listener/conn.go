@@ -28,7 +28,10 @@ type conn struct {
 	info       *filter.Conn
 	limited    string // the connection limit in which it is counted; empty: none. Guarded by the listener's lock
 
+	web *http.Conn // of a chain that is HTTP
+
 	mu     sync.Mutex // guards below
+	place  sock.Place // where it is parked; see park.go
 	drain  func()     // what is to be done when a drain begins; nil: nothing
 	judge  func() *filter.Verdict
 	denied *filter.Verdict
@@ -36,9 +39,25 @@ type conn struct {
 
 // handle serves one connection from its first byte to its end.
 func (l *Listener) handle(ctx context.Context, c *conn) {
-	raw := c.raw
-	defer l.remove(c)
-	defer raw.Close()
+	l.run(c, func() (parked bool) {
+		// serve has a frame of its own, and a connection that waits for its client's first bytes no stack for it.
+		if spec := l.o.Source(); spec != nil && c.inspect(spec) == nil {
+			parked = c.serve(ctx, spec)
+		}
+		return parked
+	})
+}
+
+// run does what is to be done for a connection until it has ended or is parked.
+func (l *Listener) run(c *conn, serve func() (parked bool)) {
+	raw, parked := c.raw, false
+	defer func() {
+		if !parked {
+			_ = raw.Close()
+			l.remove(c)
+			l.running.Done()
+		}
+	}()
 	if l.o.OnPanic != nil {
 		defer func() {
 			if v := recover(); v != nil {
@@ -48,36 +67,33 @@ func (l *Listener) handle(ctx context.Context, c *conn) {
 			}
 		}()
 	}
-	// serve has a frame of its own, and a connection that waits for its client's first bytes no stack for it.
-	if spec := l.o.Source(); spec != nil && c.inspect(spec) == nil {
-		c.serve(ctx, spec)
-	}
+	parked = serve()
 }
 
 // serve chooses the chain and serves the connection as that says.
-func (c *conn) serve(ctx context.Context, spec *Spec) {
+func (c *conn) serve(ctx context.Context, spec *Spec) (parked bool) {
 	l := c.l
 	chain := spec.choose(&c.facts)
 	if chain == nil {
 		l.n.noChain.Add(1)
 		sock.Reset(c.raw)
-		return
+		return false
 	}
 	if !l.enter(c, chain.Limit) {
 		c.turnAway(chain.Limit)
-		return
+		return false
 	}
 	served, err := c.handshake(ctx, chain)
 	if err != nil {
-		return
+		return false
 	}
 	c.describe(served)
 	if chain.HTTP != nil {
 		c.http = true
-		c.serveHTTP(ctx, served)
-		return
+		return c.serveHTTP(ctx, served)
 	}
 	c.serveTCP(ctx, served)
+	return false
 }
 
 // turnAway ends a connection that is one too many. It is kept waiting, without being served, so that a client that comes back
@@ -135,8 +151,8 @@ func (c *conn) handshake(ctx context.Context, chain *Chain) (net.Conn, error) {
 	return t, nil
 }
 
-func (c *conn) serveHTTP(ctx context.Context, served net.Conn) {
-	http.Serve(ctx, &http.Conn{
+func (c *conn) serveHTTP(ctx context.Context, served net.Conn) (parked bool) {
+	c.web = &http.Conn{
 		Conn: served, Info: c.info, Listener: c.l.Name, Recorder: c.l.o.Recorder,
 		Chain: func() (*http.Spec, bool) {
 			spec := c.l.o.Source()
@@ -152,7 +168,9 @@ func (c *conn) serveHTTP(ctx context.Context, served net.Conn) {
 		OnDrain:  c.onDrain,
 		Watch:    c.watchExchanges,
 		OnPanic:  c.l.onPanic(),
-	})
+		Park:     c.park,
+	}
+	return http.Serve(ctx, c.web)
 }
 
 func (c *conn) serveTCP(ctx context.Context, served net.Conn) {

@@ -3,6 +3,7 @@ package listener_test
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"io"
 	"net"
 	"testing"
@@ -88,6 +89,18 @@ func (p *peer) next() http2.Frame {
 	}
 }
 
+// nextHead is the next head, or nil at the connection's end.
+func (p *peer) nextHead() *http2.MetaHeadersFrame {
+	for {
+		switch f := p.next().(type) {
+		case nil:
+			return nil
+		case *http2.MetaHeadersFrame:
+			return f
+		}
+	}
+}
+
 // status waits for a response's final head on a stream.
 func (p *peer) status(id uint32) string {
 	p.t.Helper()
@@ -111,4 +124,15 @@ func (p *peer) status(id uint32) string {
 func patient(c net.Conn) net.Conn {
 	_ = c.SetDeadline(time.Now().Add(1000 * time.Hour))
 	return c
+}
+
+// tlsClient shakes hands as a proxy of the mesh whose leaf lives for so long.
+func tlsClient(t testing.TB, c net.Conn, ca *authority, life time.Duration) net.Conn {
+	config := ca.h2client(idFrontend).Config.Clone()
+	config.Certificates = []tls.Certificate{ca.leaf(idFrontend, life)}
+	tc := tls.Client(c, config)
+	if err := tc.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	return tc
 }

@@ -46,6 +46,7 @@ type Options struct {
 // Stats count since the start.
 type Stats struct {
 	Accepted, Active                               int64
+	Parked                                         int64 // of those active: HTTP/1 connections that wait without a goroutine
 	HandshakeErrors, NoChain, AcceptErrors, Panics int64
 	Malformed                                      int64 // a ClientHello or PROXY header that is none
 	Limited, Overloaded                            int64 // turned away by a limit of their own, and by that of the proxy
@@ -63,6 +64,9 @@ type Listener struct {
 	stop chan struct{} // closed with closed
 
 	accepting sync.WaitGroup // the accept loop
+	running   sync.WaitGroup // connections, parked ones too
+	lot       sock.Lot       // of those that are parked
+	serving   context.Context
 
 	mu     sync.Mutex // guards below
 	conns  map[*conn]struct{}
@@ -97,7 +101,7 @@ func (l *Listener) Stats() Stats {
 	l.mu.Lock()
 	active := int64(len(l.conns))
 	l.mu.Unlock()
-	return Stats{Accepted: l.n.accepted.Load(), Active: active, HandshakeErrors: l.n.handshake.Load(),
+	return Stats{Accepted: l.n.accepted.Load(), Active: active, Parked: int64(l.lot.Len()), HandshakeErrors: l.n.handshake.Load(),
 		NoChain: l.n.noChain.Load(), AcceptErrors: l.n.accept.Load(), Panics: l.n.panics.Load(),
 		Malformed: l.n.malformed.Load(), Limited: l.n.limited.Load(), Overloaded: l.n.overloaded.Load()}
 }
@@ -113,8 +117,9 @@ func (l *Listener) Serve(ctx context.Context) error {
 	if !l.begin() {
 		return nil
 	}
-	var running sync.WaitGroup
-	defer running.Wait()
+	l.serving = ctx
+	defer l.lot.Close()
+	defer l.running.Wait()
 	defer l.accepting.Done()
 	pause := time.Duration(0)
 	for {
@@ -123,7 +128,8 @@ func (l *Listener) Serve(ctx context.Context) error {
 		if err == nil {
 			pause = 0
 			if c := l.add(raw); c != nil {
-				running.Go(func() { l.handle(ctx, c) })
+				l.running.Add(1)
+				go l.handle(ctx, c)
 			}
 			continue
 		}
@@ -220,6 +226,7 @@ func (l *Listener) cut() {
 	l.mu.Unlock()
 	for _, c := range l.open() {
 		sock.Reset(c.raw)
+		c.unpark()
 	}
 }
 

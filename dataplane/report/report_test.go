@@ -136,3 +136,15 @@ func TestFullQueueKeepsCounts(t *testing.T) {
 		t.Error("the counts are gone")
 	}
 }
+
+// OK is 0, which must not look like a request that was no gRPC call.
+func TestGRPCStatusOnTheWire(t *testing.T) {
+	if w := toWire(&telemetry.Decision{GRPCStatus: telemetry.NoGRPCStatus}); w.GrpcStatus != nil {
+		t.Errorf("no gRPC call has status %d", *w.GrpcStatus)
+	}
+	for _, code := range []int{0, 7} {
+		if w := toWire(&telemetry.Decision{GRPCStatus: code}); w.GrpcStatus == nil || int(*w.GrpcStatus) != code {
+			t.Errorf("status %v, want %d", w.GrpcStatus, code)
+		}
+	}
+}

@@ -34,8 +34,9 @@ type mux struct {
 
 // dialing is a connection that is being made, by one for all that wait.
 type dialing struct {
-	done chan struct{}
-	err  error
+	done   chan struct{}
+	err    error
+	gaveUp bool // whoever made it, on account of his own time
 }
 
 // openShared begins an exchange of HTTP/2, or of HTTP/1.1 where the server chose that.
@@ -43,7 +44,7 @@ func (c *Cluster) openShared(ctx context.Context, e *Endpoint) (Stream, error) {
 	p := &e.muxes
 	for {
 		p.mu.Lock()
-		if s, ok := p.take(c); ok {
+		if s, ok := p.take(c, false); ok {
 			p.mu.Unlock()
 			return s, nil
 		}
@@ -52,7 +53,8 @@ func (c *Cluster) openShared(ctx context.Context, e *Endpoint) (Stream, error) {
 			d = &dialing{done: make(chan struct{})}
 			p.dial = d
 			p.mu.Unlock()
-			return c.dialShared(ctx, e, d)
+			s, err := c.dialShared(ctx, e, d)
+			return c.orCrowd(e, s, err)
 		}
 		p.mu.Unlock()
 		if !c.AcquirePending() {
@@ -65,8 +67,11 @@ func (c *Cluster) openShared(ctx context.Context, e *Endpoint) (Stream, error) {
 			c.ReleasePending()
 			return Stream{}, &ConnectError{Addr: e.addr, Err: ctx.Err()}
 		}
+		if d.gaveUp {
+			continue
+		}
 		if d.err != nil {
-			return Stream{}, d.err
+			return c.orCrowd(e, Stream{}, d.err)
 		}
 		if e.onlyHTTP1.Load() {
 			return c.openAlone(ctx, e, false)
@@ -74,8 +79,22 @@ func (c *Cluster) openShared(ctx context.Context, e *Endpoint) (Stream, error) {
 	}
 }
 
-// take begins an exchange on the first connection that takes one. Those that never will again are drained.
-func (p *muxes) take(c *Cluster) (Stream, bool) {
+// orCrowd goes to a connection with something heavy on it where a circuit breaker allows no other one.
+func (c *Cluster) orCrowd(e *Endpoint, s Stream, err error) (Stream, error) {
+	if !Overflow(err) {
+		return s, err
+	}
+	e.muxes.mu.Lock()
+	defer e.muxes.mu.Unlock()
+	if s, ok := e.muxes.take(c, true); ok {
+		return s, nil
+	}
+	return s, err
+}
+
+// take begins an exchange on the first connection that takes one; crowd: also beside something heavy. Those that never will
+// again are drained.
+func (p *muxes) take(c *Cluster, crowd bool) (Stream, bool) {
 	for i := 0; i < len(p.list); {
 		m := p.list[i]
 		if m.spent.Load() || m.epoch != c.epoch() || m.full(c) {
@@ -83,7 +102,7 @@ func (p *muxes) take(c *Cluster) (Stream, bool) {
 			m.h2.Drain()
 			continue
 		}
-		if m.heavy.Load() > 0 {
+		if m.heavy.Load() > 0 && !crowd {
 			i++
 			continue
 		}
@@ -92,7 +111,7 @@ func (p *muxes) take(c *Cluster) (Stream, bool) {
 		case err == nil:
 			m.busy = true
 			m.requests++
-			return Stream{Client: s, Conn: m.Conn, h2: s, mux: m}, true
+			return Stream{Client: s, Conn: m.Conn, h2: s, mux: m, again: true}, true
 		case errors.Is(err, http2.ErrBusy):
 			i++
 		default:
@@ -120,7 +139,7 @@ func (p *muxes) drop(i int) {
 func (c *Cluster) dialShared(ctx context.Context, e *Endpoint, d *dialing) (s Stream, err error) {
 	var m *mux
 	defer func() {
-		d.err = err
+		d.err, d.gaveUp = err, err != nil && ctx.Err() != nil
 		e.muxes.mu.Lock()
 		e.muxes.dial = nil
 		if m != nil && err == nil && !e.muxes.closed {
@@ -143,7 +162,9 @@ func (c *Cluster) dialShared(ctx context.Context, e *Endpoint, d *dialing) (s St
 	}
 	if m, err = c.newMux(ctx, conn); err != nil {
 		e.n.cxFailed.Add(1)
-		c.MarkDown(e, err.Error())
+		if ctx.Err() == nil { // else it is the caller who gave up
+			c.MarkDown(e, err.Error())
+		}
 		return s, err
 	}
 	stream, err := m.h2.Open()

@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 
 	"github.com/hauberk-mesh/hauberk/dataplane/http/http1"
 	"github.com/hauberk-mesh/hauberk/dataplane/http/http2"
@@ -17,8 +18,9 @@ type Stream struct {
 
 	h2      *http2.Stream
 	mux     *mux
-	heavy   bool
-	private bool // the connection ends with it
+	heavy   uint32 // 1: see Heavy; atomic
+	again   bool   // the connection has carried exchanges before
+	private bool   // the connection ends with it
 }
 
 // Open begins an exchange with e: on a connection that is there, unless fresh is set, or on a new one. A failure to get a
@@ -31,6 +33,22 @@ func (c *Cluster) Open(ctx context.Context, e *Endpoint, fresh bool) (Stream, er
 		return c.openShared(ctx, e)
 	}
 	return c.openAlone(ctx, e, fresh)
+}
+
+// Kept begins an exchange with e on a connection that is there, if there is one that takes it.
+func (c *Cluster) Kept(e *Endpoint) (Stream, bool) {
+	if c.SpeaksForCallers() {
+		return Stream{}, false
+	}
+	if c.spec.Protocol == HTTP2 || c.spec.Protocol == Negotiated && !e.onlyHTTP1.Load() {
+		e.muxes.mu.Lock()
+		defer e.muxes.mu.Unlock()
+		return e.muxes.take(c, false)
+	}
+	if conn := e.pool.get(c); conn != nil {
+		return conn.stream(c), true
+	}
+	return Stream{}, false
 }
 
 // openAlone begins an exchange of HTTP/1.1.
@@ -75,16 +93,34 @@ func (conn *Conn) stream(c *Cluster) Stream {
 	}
 	conn.h1.Limit(http1.Limits{Fields: int(c.spec.MaxFields)})
 	conn.requests++
-	return Stream{Client: conn.h1, Conn: conn}
+	return Stream{Client: conn.h1, Conn: conn, again: conn.Reused}
 }
 
 // IsOpen tells whether there is an exchange.
 func (s *Stream) IsOpen() bool { return s.Client != nil }
 
+// Fresh tells whether the server has said nothing yet on this connection, not even that it accepts our certificate.
+func (s *Stream) Fresh() bool { return s.h2 == nil && !s.again }
+
+// Stale tells, of an exchange that has failed, whether it was the connection that ended, and had carried others before.
+func (s *Stream) Stale() bool { return s.again && (s.h2 == nil || s.mux.h2.Err() != nil) }
+
+// Closing tells whether the connection takes no further exchange, since the server said so or it has ended.
+func (s *Stream) Closing() bool {
+	if s.h2 == nil {
+		return false
+	}
+	select {
+	case <-s.mux.h2.Done():
+		return true
+	default:
+		return false
+	}
+}
+
 // Heavy says that so much content moves that the exchange shall have its connection to itself: no new ones come to it.
 func (s *Stream) Heavy() {
-	if s.mux != nil && !s.heavy {
-		s.heavy = true
+	if s.mux != nil && atomic.CompareAndSwapUint32(&s.heavy, 0, 1) { // both directions may say so at once
 		s.mux.heavy.Add(1)
 	}
 }
@@ -93,7 +129,7 @@ func (s *Stream) Heavy() {
 // protocol allows that. Otherwise the exchange is aborted.
 func (s *Stream) Close(c *Cluster, complete bool) {
 	client, conn, h2, m, private := s.Client, s.Conn, s.h2, s.mux, s.private
-	if s.heavy {
+	if s.heavy != 0 {
 		m.heavy.Add(-1)
 	}
 	*s = Stream{}
@@ -123,7 +159,7 @@ func (c *Cluster) keep(conn *Conn) {
 
 // Leave gives up the exchange without ending its connection, which is the caller's from now on: a tunnel.
 func (s *Stream) Leave() {
-	if s.heavy {
+	if s.heavy != 0 {
 		s.mux.heavy.Add(-1)
 	}
 	*s = Stream{}

@@ -146,6 +146,8 @@ func (f *follower) hear(n *news, want string, put []string) {
 
 func (f *follower) inForce(want string) {
 	f.t.Helper()
+	f.c.work.Lock()
+	defer f.c.work.Unlock()
 	if f.force != want {
 		f.t.Errorf("in force: %q, want %q", f.force, want)
 	}
@@ -259,12 +261,16 @@ func TestPatienceEnds(t *testing.T) {
 		if got := strings.Join(f.c.Status().Waiting, "; "); got != `ClusterLoadAssignment "b"` {
 			t.Errorf("waiting for %s", got)
 		}
+		f.c.work.Lock()
 		calls := f.calls
+		f.c.work.Unlock()
 		time.Sleep(time.Hour)
 		synctest.Wait()
+		f.c.work.Lock()
 		if f.calls != calls {
 			t.Errorf("%d times put in force again", f.calls-calls)
 		}
+		f.c.work.Unlock()
 		f.send(TypeEndpoints, "ClusterLoadAssignment ACK", "a=1", "b=1")
 		f.inForce("C a=e:a, C b=patient:b, C gone=stand-in, C a=1, C b=1, L empty=r:none, L in=r:routes, R none=stand-in, R routes=c:gone")
 		cancel()

@@ -111,7 +111,7 @@ func TestIdleIsLeftAlone(t *testing.T) {
 	}
 }
 
-// TestPauses: the first moment without work is told, and after that each second without, once.
+// TestPauses: the first moment without work is told, and after that each longer one, once.
 func TestPauses(t *testing.T) {
 	w, _ := newWorld(4)
 	for _, step := range []struct {
@@ -120,7 +120,8 @@ func TestPauses(t *testing.T) {
 		want int
 	}{
 		{2 * busyInterval, 0.9, 0}, {busyInterval, 0, 1}, {time.Minute, 0.001, 1},
-		{time.Second, 0.1, 1}, {9 * busyInterval, 0, 1}, {busyInterval, 0.1, 1}, {9 * busyInterval, 0, 1}, {busyInterval, 0, 2}, {time.Hour, 0, 2},
+		{time.Second, 0.1, 1}, {(pause - 1) * busyInterval, 0, 1}, {busyInterval, 0.1, 1}, {(pause - 1) * busyInterval, 0, 1},
+		{busyInterval, 0, 2}, {time.Hour, 0, 2},
 		{time.Second, 4, 2}, {time.Minute, 0, 3},
 	} {
 		w.pass(step.d, step.load)

@@ -81,7 +81,7 @@ func (c *Client) Limit(l Limits) { c.r.Limit(l) }
 
 // SetReadDeadline is message.Content.
 func (c *Client) SetReadDeadline(t time.Time) error {
-	if !c.read.move(t) {
+	if !c.read.moveSoon(t) {
 		return nil
 	}
 	return c.c.SetReadDeadline(t)

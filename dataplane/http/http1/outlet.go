@@ -18,7 +18,8 @@ type outlet struct {
 
 	buf        []byte // borrowed; what is held is buf[start:end]
 	start, end int
-	lent       bool // buf is lent by Room
+	lent       bool  // buf is lent by Room
+	sent       int64 // of the content, through Room
 	err        error
 
 	armed deadline // for writes
@@ -48,15 +49,23 @@ func (o *outlet) held(b []byte, kind Kind, end bool) {
 		buffers.Put(o.buf)
 	}
 	o.buf, o.end = b[:cap(b)], len(b)
-	o.kind = kind
+	o.kind, o.sent = kind, 0
 }
+
+// manyBytes is from where on a content is worth a larger buffer: fewer system calls.
+const manyBytes = 256 << 10
 
 // Room is message.Outlet.
 func (o *outlet) Room() ([]byte, error) {
 	if err := o.Flush(); err != nil {
 		return nil, err
 	}
-	o.buf, o.lent = buffers.GetLarge(), true
+	if o.sent < manyBytes {
+		o.buf = buffers.GetLarge()
+	} else {
+		o.buf = buffers.GetBulk()
+	}
+	o.lent = true
 	o.start, o.end = front, front
 	return o.buf[front : len(o.buf)-back], nil
 }
@@ -69,6 +78,7 @@ func (o *outlet) Send(n int) error {
 		return nil
 	}
 	o.end = front + n
+	o.sent += int64(n)
 	if o.kind == Chunked {
 		var size [front]byte
 		line := append(strconv.AppendUint(size[:0], uint64(n), 16), "\r\n"...)
@@ -168,6 +178,16 @@ const far = 30 * time.Second
 
 // move tells whether the connection's deadline has to be changed for t, and remembers t if so.
 func (d *deadline) move(t time.Time) bool {
+	return d.within(t, time.Second, far)
+}
+
+// moveSoon is move for who waits in short turns: an idle connection's is moved on by half a second with each request.
+func (d *deadline) moveSoon(t time.Time) bool { return d.within(t, soon, soon) }
+
+// soon is by how much a turn may be cut short, and what must be left of it.
+const soon = 250 * time.Millisecond
+
+func (d *deadline) within(t time.Time, slack, left time.Duration) bool {
 	armed, wanted := d.at.Load(), int64(0)
 	if !t.IsZero() {
 		wanted = t.UnixNano()
@@ -175,7 +195,7 @@ func (d *deadline) move(t time.Time) bool {
 	if armed == wanted {
 		return false
 	}
-	if armed != 0 && wanted > armed && wanted-armed < int64(time.Second) && armed-time.Now().UnixNano() > int64(far) {
+	if armed != 0 && wanted > armed && wanted-armed <= int64(slack) && armed-time.Now().UnixNano() > int64(left) {
 		return false
 	}
 	d.at.Store(wanted)

@@ -112,7 +112,7 @@ func (s *Server) Keep() bool { return s.keep && s.over && s.Done() && s.Err() ==
 
 // SetReadDeadline is message.Content.
 func (s *Server) SetReadDeadline(t time.Time) error {
-	if !s.read.move(t) {
+	if !s.read.moveSoon(t) {
 		return nil
 	}
 	return s.c.SetReadDeadline(t)

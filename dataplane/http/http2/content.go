@@ -190,7 +190,7 @@ func (st *Stream) Count() int64 {
 func (st *Stream) Trailer() *message.Header { return &st.trailer }
 
 // replenish gives the peer more room once half of the window was consumed, and a larger window while its reader keeps up
-// and it is the window that limits.
+// and it is the window that limits; or when so much was read already that fewer, larger updates pay.
 func (st *Stream) replenish() {
 	c := st.c
 	if st.remoteEnded || st.readErr != nil || st.place < 0 || st.consumed < st.receiving.window/2 {
@@ -199,7 +199,7 @@ func (st *Stream) replenish() {
 	if st.left >= 0 && st.left <= st.credit {
 		return // all that can come may come
 	}
-	if size := st.receiving.window; st.unread <= size/4 {
+	if size := st.receiving.window; st.unread <= size/4 || st.count >= 4*size {
 		more := min(2*size, int64(c.opts.MaxWindow)) - size
 		if more > 0 && c.grown+int(more) <= maxGrown {
 			st.receiving.window += more
