@@ -246,7 +246,8 @@ func (c *httpClient) get() (int64, error) {
 			return 0, err
 		}
 		if first && !bytes.HasPrefix(line, []byte("HTTP/1.1 200 ")) {
-			return 0, fmt.Errorf("answer %q", line)
+			rest, _ := c.r.Peek(c.r.Buffered()) // the headers, and a word on why
+			return 0, fmt.Errorf("answer %q %q", line, rest)
 		}
 		if len(line) <= 2 {
 			break

@@ -19,8 +19,14 @@ type openExchanges struct {
 // watchPermission lets an exchange join once it has lasted for a tick.
 func (x *exchange) watchPermission(now time.Time) {
 	if !x.joined && now.Sub(x.rec.Start) >= tick {
-		x.joinJudged(x.wake)
+		x.joinJudged(x.interrupt)
 	}
+}
+
+// interrupt ends whatever the exchange waits for, once it is refused.
+func (x *exchange) interrupt() {
+	x.wake()
+	_ = x.down.SetWriteDeadline(time.Unix(1, 0))
 }
 
 // joinJudged has the exchange judged now and at each change of configuration; ends is called, from another goroutine, once it

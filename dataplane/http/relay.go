@@ -67,9 +67,10 @@ func (x *exchange) relay() {
 	x.finishUpstream(err == nil && x.up.IsOpen() && x.up.Done())
 }
 
-// relayAvailable sends on what is here already, to leave with the head.
+// relayAvailable sends on what is here already, to leave with the head. A fast server always has more: that is relayContent's,
+// which looks at limits.
 func (x *exchange) relayAvailable() error {
-	for n := x.up.Available(); n > 0; n = x.up.Available() {
+	for n := x.up.Available(); n > 0 && x.relayed <= watched; n = x.up.Available() {
 		if err := x.down.Write(x.up.Take(n)); err != nil {
 			return err
 		}
@@ -80,6 +81,10 @@ func (x *exchange) relayAvailable() error {
 
 // heavy is how much content of one message may share its connection with others'.
 const heavy = 1 << 20
+
+// watched is how much content may be under way before the exchange is judged again, though it has not lasted for a tick: a
+// client that stops to read would keep it from coming to that.
+const watched = 32 << 10
 
 // relayContent copies the rest of the content, piece by piece as it comes, and no faster than the client takes it.
 func (x *exchange) relayContent() {
@@ -104,11 +109,17 @@ func (x *exchange) relayContent() {
 		if x.relayed += int64(n); x.relayed > heavy {
 			x.up.Heavy()
 		}
+		if x.relayed > watched && !x.joined {
+			x.joinJudged(x.interrupt)
+		}
 		switch {
 		case err != nil:
 			x.slow(err)
 			return
-		case upErr != nil && !timeout(upErr):
+		case upErr != nil:
+			if timeout(upErr) { // a part of a TLS record was there, and no more came
+				x.woken.Store(true)
+			}
 			continue // Await says it again
 		case x.up.Done():
 			x.noteGRPC(x.up.Trailer())
@@ -124,14 +135,17 @@ func (x *exchange) relayContent() {
 	}
 }
 
-// bulk is a piece that is likely to be one of many.
-const bulk = 8 << 10
+// bulk is a piece that is likely to be one of many, and enough one that is worth a system call.
+const (
+	bulk   = 8 << 10
+	enough = 48 << 10
+)
 
 // pass moves what src has, or what one read of it yields, into dst. The end of src is no error; errors of both sides are kept
 // apart.
 func pass(dst message.Outlet, src message.Content) (n int, srcErr, dstErr error) {
 	switch avail := src.Available(); {
-	case avail >= bulk: // there may be more behind it: one copy costs less than a system call for each piece
+	case avail >= bulk && avail < enough: // there may be more behind it: a copy costs less than a system call for each piece
 	case avail > 0:
 		return avail, nil, dst.Write(src.Take(avail))
 	}

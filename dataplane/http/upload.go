@@ -53,8 +53,11 @@ func (x *exchange) runUpload() {
 		case upErr != nil:
 			u.err = upErr // the server does not want more; what it answers is read by the other side
 			return
-		case downErr != nil:
+		case downErr != nil && !timeout(downErr):
 			continue // Await says it again
+		case downErr != nil:
+			x.uploadFailed(downErr)
+			return
 		}
 		if !x.down.Done() {
 			if u.err = x.up.Flush(); u.err != nil {

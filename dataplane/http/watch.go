@@ -95,6 +95,7 @@ func (x *exchange) overdue() *Reason {
 	now := time.Now()
 	x.watchPermission(now)
 	if x.refusal() != nil {
+		x.leaveJudged() // after which nobody sets the deadlines of an answer
 		return reasonDenied
 	}
 	for _, l := range x.limits() {
@@ -171,4 +172,7 @@ func (x *exchange) armWrite(now time.Time) {
 	}
 	x.watch.writeArmed = now
 	_ = x.down.SetWriteDeadline(x.earliest(time.Time{}))
+	if x.woken.Load() && x.refusal() != nil {
+		_ = x.down.SetWriteDeadline(time.Unix(1, 0))
+	}
 }

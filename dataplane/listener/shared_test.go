@@ -484,4 +484,3 @@ func TestTrailersOfADeclaredLength(t *testing.T) {
 		t.Errorf("%q %v, trailer %v", body, err, resp.Trailer)
 	}
 }
-

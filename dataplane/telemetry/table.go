@@ -49,8 +49,7 @@ func (t *table[K, V]) add(k K) *V {
 	if v, ok := old[k]; ok {
 		return v
 	}
-	entries := make(map[K]*V, len(old)+1)
-	maps.Copy(entries, old)
+	entries := maps.Clone(old) // which hashes nothing anew, unlike a copy
 	v := new(V)
 	entries[t.clone(k)] = v
 	t.entries.Store(&entries)

@@ -17,17 +17,15 @@ import (
 	"syscall"
 )
 
-// Start is called first. Until running is called nothing is collected, since most of what a start allocates stays, and two
-// collections are a sixth of its time; a start that needs more than startLimit is collected all the same.
+// Start is called first. Until running is called little is collected, since most of what a start allocates stays, and two
+// collections are a sixth of its time. It leaves the runtime's memory limit alone: others read that, and set it.
 func Start() (running func()) {
-	percent, limit := debug.SetGCPercent(-1), debug.SetMemoryLimit(startLimit)
-	return sync.OnceFunc(func() {
-		debug.SetMemoryLimit(limit)
-		debug.SetGCPercent(percent)
-	})
+	percent := debug.SetGCPercent(startPercent)
+	return sync.OnceFunc(func() { debug.SetGCPercent(percent) })
 }
 
-const startLimit = 64 << 20
+// startPercent has the first collection wait for 32 MiB: the runtime's least heap of 4 MiB, eight times.
+const startPercent = 800
 
 // Keeper gives memory back. Its zero value is that of a program that has just started.
 type Keeper struct {

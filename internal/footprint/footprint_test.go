@@ -1,7 +1,6 @@
 package footprint
 
 import (
-	"math"
 	"os"
 	"runtime/debug"
 	"strconv"
@@ -87,16 +86,18 @@ func residentFile(t *testing.T) int {
 }
 
 func TestStart(t *testing.T) {
-	percent, limit := debug.SetGCPercent(70), debug.SetMemoryLimit(math.MaxInt64)
+	percent, limit := debug.SetGCPercent(70), debug.SetMemoryLimit(-1)
 	defer debug.SetGCPercent(percent)
-	defer debug.SetMemoryLimit(limit)
 	running := Start()
-	if got := debug.SetMemoryLimit(-1); got != startLimit {
-		t.Errorf("while starting the limit is %d", got)
+	if got := debug.SetGCPercent(startPercent); got != startPercent {
+		t.Errorf("while starting it is at %d %%", got)
+	}
+	if got := debug.SetMemoryLimit(-1); got != limit {
+		t.Errorf("while starting the limit is %d, not %d: who reads it then takes it for what the operator set", got, limit)
 	}
 	running()
 	running()
-	if got, limit := debug.SetGCPercent(70), debug.SetMemoryLimit(-1); got != 70 || limit != math.MaxInt64 {
-		t.Errorf("left at %d %% and a limit of %d", got, limit)
+	if got := debug.SetGCPercent(70); got != 70 {
+		t.Errorf("left at %d %%", got)
 	}
 }

@@ -189,6 +189,9 @@ func (st *Stream) Count() int64 {
 // Trailer are the fields after the content, once Done.
 func (st *Stream) Trailer() *message.Header { return &st.trailer }
 
+// fewUpdates is a window from which on updates are rare enough.
+const fewUpdates = 1 << 20
+
 // replenish gives the peer more room once half of the window was consumed, and a larger window while its reader keeps up
 // and it is the window that limits; or when so much was read already that fewer, larger updates pay.
 func (st *Stream) replenish() {
@@ -199,7 +202,7 @@ func (st *Stream) replenish() {
 	if st.left >= 0 && st.left <= st.credit {
 		return // all that can come may come
 	}
-	if size := st.receiving.window; st.unread <= size/4 || st.count >= 4*size {
+	if size := st.receiving.window; st.unread <= size/4 || size < fewUpdates && st.count >= 4*size {
 		more := min(2*size, int64(c.opts.MaxWindow)) - size
 		if more > 0 && c.grown+int(more) <= maxGrown {
 			st.receiving.window += more

@@ -7,7 +7,7 @@ type Options struct {
 	// MaxStreams is how many streams of the peer's may be open at once, and how many handlers run; in the client role how
 	// many are opened at most, even if the peer allows more [100].
 	MaxStreams uint32
-	// StreamWindow is the receive window of a stream at its start, in bytes [64 KiB]; it grows to MaxWindow [1 MiB] while
+	// StreamWindow is the receive window of a stream at its start, in bytes [64 KiB]; it grows to MaxWindow [4 MiB] while
 	// the reader keeps up.
 	StreamWindow, MaxWindow uint32
 	// MaxHeader bounds a decoded header list in bytes, 32 for each field included [64 KiB]; MaxFields the fields in it [100].
@@ -43,7 +43,7 @@ func (o Options) withDefaults() Options {
 	}
 	def(&o.MaxStreams, 100)
 	def(&o.StreamWindow, 64<<10)
-	def(&o.MaxWindow, 1<<20)
+	def(&o.MaxWindow, 4<<20)
 	def(&o.MaxFrame, blockSize)
 	o.MaxFrame = min(max(o.MaxFrame, defaultFrame), 1<<20)
 	o.StreamWindow = min(o.StreamWindow, maxWindow)

@@ -162,7 +162,7 @@ func (c *conn) readDirect(f frame, left int, last bool) (int, error) {
 		return 0, err
 	}
 	if c.spare == nil {
-		c.spare = c.newPiece()
+		c.spare = c.newPiece(left)
 	}
 	n, err := c.net.Read(c.spare[:min(left, len(c.spare))])
 	if n == 0 {
@@ -188,9 +188,12 @@ func (c *conn) readDirect(f frame, left int, last bool) (int, error) {
 	return n, nil
 }
 
-// newPiece is memory of the size that one read fills: what is full is handed over without a copy.
-func (c *conn) newPiece() []byte {
-	if c.piece <= buffers.Small {
+// newPiece is memory of the size that one read may fill: what is full, or nearly so, is handed over without a copy.
+func (c *conn) newPiece(left int) []byte {
+	switch {
+	case left > buffers.Large:
+		return buffers.GetBulk()
+	case c.piece <= buffers.Small:
 		return buffers.GetSmall()
 	}
 	return buffers.GetLarge()

@@ -3,34 +3,25 @@ package http2
 import (
 	"encoding/binary"
 	"runtime"
-	"sync"
 	"time"
 
 	"github.com/hauberk-mesh/hauberk/internal/buffers"
 )
 
-// blockSize is what a stream lends for one piece of content, frame header included: four full TLS records.
-const blockSize = 64 << 10
-
-var blocks = sync.Pool{New: func() any { return new([blockSize]byte) }}
+// blockSize is what a stream lends for one piece of content, frame header included: eight full TLS records.
+const blockSize = 128 << 10
 
 func getBlock(n int) []byte {
 	switch {
 	case n <= buffers.Small:
 		return buffers.GetSmall()
 	case n <= blockSize:
-		return blocks.Get().(*[blockSize]byte)[:]
+		return buffers.GetBulk()[:blockSize]
 	}
 	return make([]byte, n)
 }
 
-func putBlock(b []byte) {
-	if cap(b) == blockSize {
-		blocks.Put((*[blockSize]byte)(b[:blockSize]))
-		return
-	}
-	buffers.Put(b)
-}
+func putBlock(b []byte) { buffers.Put(b) }
 
 // queue is what is to be written. Guarded by conn.mu. While nothing is pending it holds no memory.
 type queue struct {
