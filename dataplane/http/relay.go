@@ -70,7 +70,7 @@ func (x *exchange) relay() {
 // relayAvailable sends on what is here already, to leave with the head. A fast server always has more: that is relayContent's,
 // which looks at limits.
 func (x *exchange) relayAvailable() error {
-	for n := x.up.Available(); n > 0 && x.relayed <= watched; n = x.up.Available() {
+	for n := x.up.Available(); n > 0 && x.relayed+int64(n) <= watched; n = x.up.Available() {
 		if err := x.down.Write(x.up.Take(n)); err != nil {
 			return err
 		}
@@ -104,13 +104,13 @@ func (x *exchange) relayContent() {
 			x.rec.TransportFailure = err.Error()
 			return
 		}
+		if !x.joined && x.relayed+int64(x.up.Available()) > watched {
+			x.joinJudged(x.interrupt)
+		}
 		x.armWrite(time.Now())
 		n, upErr, err := pass(x.down, &x.up)
 		if x.relayed += int64(n); x.relayed > heavy {
 			x.up.Heavy()
-		}
-		if x.relayed > watched && !x.joined {
-			x.joinJudged(x.interrupt)
 		}
 		switch {
 		case err != nil:

@@ -64,9 +64,10 @@ func (x *exchange) tunnel(up net.Conn) {
 		pipe.Deadline = x.rec.Start.Add(limit)
 	}
 	x.joinJudged(pipe.Interrupt)
+	counted := x.down.Count()
 	side, err := pipe.Run()
 	x.leaveJudged()
-	x.rec.BytesIn += pipe.In.Load()
+	x.rec.BytesIn += pipe.In.Load() - (x.down.Count() - counted) // a stream of HTTP/2 counts by itself
 	x.rec.BytesOut += pipe.Out.Load()
 	if denied := x.refusal(); denied != nil {
 		x.end(reasonDenied)

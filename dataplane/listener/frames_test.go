@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,9 +19,33 @@ type peer struct {
 	*http2.Framer
 	net.Conn
 	t    testing.TB
+	mu   sync.Mutex // guards all below, and writes
 	enc  *hpack.Encoder
 	head bytes.Buffer
-	// settings that this end begins with
+}
+
+func (p *peer) WriteData(id uint32, end bool, b []byte) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.Framer.WriteData(id, end, b)
+}
+
+func (p *peer) WriteRSTStream(id uint32, code http2.ErrCode) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.Framer.WriteRSTStream(id, code)
+}
+
+func (p *peer) WriteSettingsAck() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.Framer.WriteSettingsAck()
+}
+
+func (p *peer) WritePing(ack bool, data [8]byte) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.Framer.WritePing(ack, data)
 }
 
 func newPeer(t testing.TB, c net.Conn, r io.Reader) *peer {
@@ -54,6 +79,8 @@ func framesClient(t testing.TB, c net.Conn, settings ...http2.Setting) *peer {
 
 // headers sends a head; pairs are names and values.
 func (p *peer) headers(id uint32, end bool, pairs ...string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.head.Reset()
 	for i := 0; i < len(pairs); i += 2 {
 		_ = p.enc.WriteField(hpack.HeaderField{Name: pairs[i], Value: pairs[i+1]})

@@ -324,6 +324,8 @@ func TestPermissionTakenBack(t *testing.T) {
 				for _, rec := range r.entry.rec.wait(t, 4) {
 					flags[rec.Path] = rec.Flags + " " + rec.Rule
 				}
+				synctest.Wait()
+				mu.Lock()
 				for _, path := range []string{"/waiting", "/begun", "/upload", "/stuck"} {
 					late := time.Duration(0)
 					if path == "/stuck" && c.down != h1 {
@@ -333,6 +335,7 @@ func TestPermissionTakenBack(t *testing.T) {
 						t.Errorf("%s: flags %q, ended %s after", path, flags[path], ended[path].Sub(began))
 					}
 				}
+				mu.Unlock()
 				r.entry.cancel() // ends those that are still allowed
 				stuck.Close()
 				for range 2 {

@@ -19,7 +19,7 @@ import (
 )
 
 // application is the workload behind an inbound: it says whose it is, in HTTP or on an opaque connection. One that speaks gRPC
-// is gRPC's own health service.
+// is gRPC's own health service, and answers whatever else it is asked.
 type application struct {
 	name   string
 	listen func() (*memconn.Listener, error)
@@ -66,7 +66,7 @@ func (a *application) newServer() interface{ Serve(net.Listener) error } {
 	case resource.ProtocolHTTP2:
 		protocols.SetUnencryptedHTTP2(true)
 	case resource.ProtocolGRPC:
-		s := grpc.NewServer()
+		s := grpc.NewServer(grpc.UnknownServiceHandler(answerEach))
 		healthv1.RegisterHealthServer(s, health.NewServer())
 		return s
 	default:
@@ -95,6 +95,18 @@ func (a *application) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("x-saw-protocol", r.Proto)
 	w.Header().Set("x-saw-path", r.URL.EscapedPath())
 	fmt.Fprintln(w, a.name)
+}
+
+// answerEach is what any other gRPC method does: each message gets an answer.
+func answerEach(_ any, stream grpc.ServerStream) error {
+	for {
+		if err := stream.RecvMsg(&healthv1.HealthCheckRequest{}); err != nil {
+			return nil // the caller has no more
+		}
+		if err := stream.SendMsg(&healthv1.HealthCheckResponse{}); err != nil {
+			return err
+		}
+	}
 }
 
 // echo sends each message back.

@@ -92,18 +92,11 @@ func readmeExample(t *testing.T, policy, has string) string {
 func TestGRPC(t *testing.T) {
 	m := newMesh(t, protocols)
 	frontend, cart := m.proxies["frontend-1"], m.proxies["cart-1"]
-	dial := frontend.dialer("outbound|cart|80")
-	conn, err := grpc.NewClient("passthrough:///cart", grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return dial(ctx, "", "") }))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	client := healthv1.NewHealthClient(conn)
+	client := healthv1.NewHealthClient(grpcClient(t, frontend.dialer("outbound|cart|80")))
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 
-	_, err = client.Check(ctx, &healthv1.HealthCheckRequest{})
+	_, err := client.Check(ctx, &healthv1.HealthCheckRequest{})
 	if status.Code(err) != codes.PermissionDenied {
 		t.Fatalf("without a permission: %v", err)
 	}
@@ -147,6 +140,67 @@ func watchIsRefused(ctx context.Context, t *testing.T, client healthv1.HealthCli
 	if policy := fmt.Sprint(md, said); strings.Contains(policy, "MeshTrafficPermission") || strings.Contains(policy, "default-deny") {
 		t.Errorf("the caller learns of policies: %s", policy)
 	}
+}
+
+const denyWatch = `
+apiVersion: hauberk.io/v1alpha1
+kind: MeshTrafficPermission
+metadata: {name: no-watching}
+spec:
+  rules:
+  - default: {deny: [{paths: [{type: Exact, value: /shop.v1.Cart/Watch}]}]}
+`
+
+// TestStreamIsJudgedAgain: a permission that is taken back ends the stream that it concerns, and no other one of the connection.
+func TestStreamIsJudgedAgain(t *testing.T) {
+	m := newMesh(t, protocols+"---"+allowAll)
+	conn := grpcClient(t, m.proxies["frontend-1"].dialer("outbound|cart|80"))
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	watch := begin(ctx, t, conn, "/shop.v1.Cart/Watch")
+	talk := begin(ctx, t, conn, "/shop.v1.Cart/Talk")
+
+	m.apply(denyWatch)
+	if err := watch.RecvMsg(&healthv1.HealthCheckResponse{}); err == nil || ctx.Err() != nil {
+		t.Fatalf("the stream goes on: %v", err)
+	}
+	r := m.proxies["cart-1"].records.await(t, func(r *telemetry.Record) bool { return r.Reason == "permission_denied" })
+	if r.Path != "/shop.v1.Cart/Watch" || r.Rule != "MeshTrafficPermission/no-watching#rules[0].deny[0]" {
+		t.Errorf("%s by %s", r.Path, r.Rule)
+	}
+	if err := talk.SendMsg(&healthv1.HealthCheckRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := talk.RecvMsg(&healthv1.HealthCheckResponse{}); err != nil {
+		t.Errorf("the stream beside it: %v", err)
+	}
+}
+
+func grpcClient(t *testing.T, dial dialer) *grpc.ClientConn {
+	t.Helper()
+	conn, err := grpc.NewClient("passthrough:///cart", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return dial(ctx, "", "") }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+// begin opens a stream and awaits the first answer on it.
+func begin(ctx context.Context, t *testing.T, conn *grpc.ClientConn, method string) grpc.ClientStream {
+	t.Helper()
+	stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, method)
+	if err == nil {
+		err = stream.SendMsg(&healthv1.HealthCheckRequest{})
+	}
+	if err == nil {
+		err = stream.RecvMsg(&healthv1.HealthCheckResponse{})
+	}
+	if err != nil {
+		t.Fatalf("%s: %v", method, err)
+	}
+	return stream
 }
 
 // grpcSeen counts a proxy's gRPC calls by grpc_response_status.

@@ -16,6 +16,9 @@ func (st *Stream) Tunnel() net.Conn {
 
 func (t tunnel) Read(p []byte) (int, error) { return t.st.Read(p) }
 
+// WaitReadable is sock.Awaiter: nobody holds a buffer while the stream is silent.
+func (t tunnel) WaitReadable() error { return t.st.Await() }
+
 func (t tunnel) Write(p []byte) (int, error) {
 	if err := t.st.Write(p); err != nil {
 		return 0, err
