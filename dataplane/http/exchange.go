@@ -46,6 +46,7 @@ type exchange struct {
 	upload upload
 	watch  watch
 	woken  atomic.Bool // there is something to look at: see wake
+	onGone func()      // wake
 
 	mu     sync.Mutex // guards below, for wake and judge
 	waits  message.Client
@@ -53,7 +54,11 @@ type exchange struct {
 	joined bool            // it is among those that are judged again
 }
 
-var exchanges = sync.Pool{New: func() any { return new(exchange) }}
+var exchanges = sync.Pool{New: func() any {
+	x := new(exchange)
+	x.onGone = x.wake // made once
+	return x
+}}
 
 func newExchange(ctx context.Context, c *Conn, down message.Server) *exchange {
 	x := exchanges.Get().(*exchange)

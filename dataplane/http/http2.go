@@ -28,7 +28,7 @@ func (c *Conn) serveHTTP2(ctx context.Context, spec *Spec, early []byte) {
 		x := newExchange(ctx, c, st)
 		defer x.free()
 		x.spec, x.req = spec, st.Head()
-		st.OnGone(x.wake)
+		st.OnGone(x.onGone)
 		if spec.MaxRequests > 0 && served.Add(1) == int64(spec.MaxRequests) {
 			end.Drain()
 		}

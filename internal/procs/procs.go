@@ -19,13 +19,14 @@ const (
 	idleInterval = time.Second
 	// idle is the load, in cores, below which there is no work.
 	idle = 0.02
-	// Above saturated, a share of all Ps, there is a queue for them: the number doubles at once.
-	saturated = 0.85
+	// Above saturated, a share of all Ps, there is a queue for them: the number doubles at once. It is far below one because
+	// on a machine that others use as well a P gets no more than a part of a core, and is full then.
+	saturated = 0.55
 	// So many samples without work in a row are a pause, for the first time already one: the start is over.
 	pause = 5
 	// When the load would have filled fewer Ps only to comfortable for calm samples in a row, the rest go. Each change stops
 	// the world for some ten microseconds, so it must not swing.
-	comfortable = 0.65
+	comfortable = 0.4
 	calm        = 20
 )
 

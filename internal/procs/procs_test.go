@@ -48,8 +48,8 @@ func TestLoadDecides(t *testing.T) {
 		want []int
 	}{
 		{"nothing", 8, func(w *world) { w.pass(time.Minute, 0) }, []int{1}},
-		{"what one can do", 8, func(w *world) { w.pass(time.Minute, 0.8) }, []int{1}},
-		{"one is not enough", 8, func(w *world) { w.pass(time.Second, 1.2) }, []int{1, 2}},
+		{"what one can do", 8, func(w *world) { w.pass(time.Minute, 0.5) }, []int{1}},
+		{"one is not enough", 8, func(w *world) { w.pass(time.Second, 1.0) }, []int{1, 2}},
 		{"all is not enough", 6, func(w *world) { w.pass(time.Second, 99) }, []int{1, 2, 4, 6}},
 		{"up and down again", 8, func(w *world) {
 			w.pass(3*busyInterval, 8)
@@ -62,7 +62,7 @@ func TestLoadDecides(t *testing.T) {
 		{"down to what is needed", 8, func(w *world) {
 			w.pass(time.Second, 8)
 			w.pass(time.Minute, 2)
-		}, []int{1, 2, 4, 8, 4}},
+		}, []int{1, 2, 4, 8, 5}},
 		{"a pause is no calm", 8, func(w *world) {
 			w.pass(time.Second, 2)
 			for range 100 {
