@@ -72,6 +72,9 @@ func (x *exchange) free() {
 	x.stopUpload()
 	x.dropUpstream()
 	x.dropFirst()
+	if x.retrying {
+		x.cluster.ReleaseRetry()
+	}
 	x.leaveJudged()
 	header, tried := x.resp.Header, x.tried
 	header.Reset()

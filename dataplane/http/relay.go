@@ -108,7 +108,7 @@ func (x *exchange) relayContent() {
 			x.joinJudged(x.interrupt)
 		}
 		x.armWrite(time.Now())
-		n, upErr, err := pass(x.down, &x.up)
+		n, upErr, err := pass(x.down, x.up.Client)
 		if x.relayed += int64(n); x.relayed > heavy {
 			x.up.Heavy()
 		}
@@ -122,8 +122,13 @@ func (x *exchange) relayContent() {
 			}
 			continue // Await says it again
 		case x.up.Done():
-			x.noteGRPC(x.up.Trailer())
-			if err := x.down.End(x.up.Trailer()); err != nil {
+			trailer := x.up.Trailer()
+			x.noteGRPC(trailer)
+			if len(trailer.Fields) == 0 { // as in relay
+				x.finishUpstream(true)
+				trailer = nil
+			}
+			if err := x.down.End(trailer); err != nil {
 				x.slow(err)
 			}
 			return
@@ -135,16 +140,30 @@ func (x *exchange) relayContent() {
 	}
 }
 
-// bulk is a piece that is likely to be one of many, and enough one that is worth a system call.
+// bulk is a piece that is likely to be one of many, and together how much of those leaves at once. enough is a piece that is
+// worth a system call of its own.
 const (
-	bulk   = 8 << 10
-	enough = 48 << 10
+	bulk     = 8 << 10
+	together = 256 << 10
+	enough   = 24 << 10
 )
 
 // pass moves what src has, or what one read of it yields, into dst. The end of src is no error; errors of both sides are kept
 // apart.
 func pass(dst message.Outlet, src message.Content) (n int, srcErr, dstErr error) {
-	switch avail := src.Available(); {
+	avail := src.Available()
+	if avail >= bulk {
+		from, scattered := src.(message.Scattered)
+		to, gathers := dst.(message.Gatherer)
+		if scattered && gathers {
+			pieces := from.TakePieces(together)
+			for _, p := range pieces {
+				n += len(p)
+			}
+			return n, nil, to.WritePieces(pieces)
+		}
+	}
+	switch {
 	case avail >= bulk && avail < enough: // there may be more behind it: a copy costs less than a system call for each piece
 	case avail > 0:
 		return avail, nil, dst.Write(src.Take(avail))

@@ -560,7 +560,7 @@ func TestAlertUnderRequests(t *testing.T) {
 	}
 }
 
-// corrupting spoils what is read of its connections while on is set.
+// corrupting spoils what is read next of its connections once on is set.
 type corrupting struct {
 	net.Listener
 	on *atomic.Bool
@@ -578,7 +578,7 @@ type spoiled struct {
 
 func (c spoiled) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	if n > 10 && c.on.Load() {
+	if n > 10 && c.on.CompareAndSwap(true, false) {
 		p[n-1] ^= 1
 	}
 	return n, err

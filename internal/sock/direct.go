@@ -122,3 +122,71 @@ func (t *transfer) write(fd uintptr) bool {
 func (d *direct) failed(op string, errno syscall.Errno) error {
 	return &net.OpError{Op: op, Net: "tcp", Source: d.LocalAddr(), Addr: d.RemoteAddr(), Err: os.NewSyscallError(op, errno)}
 }
+
+// WriteAll writes all pieces, in one system call where c is a connection that Direct has made, and the kernel takes them.
+func WriteAll(c net.Conn, pieces [][]byte) error {
+	d, ok := c.(*direct)
+	if !ok || len(pieces) == 1 {
+		for _, p := range pieces {
+			if _, err := c.Write(p); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	v := vector{rest: pieces}
+	if err := d.raw.Write(v.write); err != nil {
+		return err
+	}
+	if v.errno != 0 {
+		return d.failed("write", v.errno)
+	}
+	return nil
+}
+
+// vector is what is left to be written.
+type vector struct {
+	rest  [][]byte
+	done  int // bytes of the first piece that are gone
+	errno syscall.Errno
+}
+
+// mostPieces is how many one call takes: enough for maxWrite in pieces of a TLS record.
+const mostPieces = 16
+
+func (v *vector) write(fd uintptr) bool {
+	for len(v.rest) > 0 {
+		var list [mostPieces]syscall.Iovec
+		n := 0
+		for i, p := range v.rest[:min(len(v.rest), mostPieces)] {
+			if i == 0 {
+				p = p[v.done:]
+			}
+			if len(p) > 0 {
+				list[n].Base = &p[0]
+				list[n].SetLen(len(p))
+				n++
+			}
+		}
+		wrote, _, errno := syscall.RawSyscall(syscall.SYS_WRITEV, fd, uintptr(unsafe.Pointer(&list[0])), uintptr(n))
+		switch errno {
+		case 0:
+			v.advance(int(wrote))
+		case syscall.EINTR:
+		case syscall.EAGAIN:
+			return false
+		default:
+			v.errno = errno
+			return true
+		}
+	}
+	return true
+}
+
+func (v *vector) advance(n int) {
+	v.done += n
+	for len(v.rest) > 0 && v.done >= len(v.rest[0]) {
+		v.done -= len(v.rest[0])
+		v.rest = v.rest[1:]
+	}
+}

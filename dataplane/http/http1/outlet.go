@@ -8,6 +8,7 @@ import (
 
 	"github.com/hauberk-mesh/hauberk/dataplane/http/message"
 	"github.com/hauberk-mesh/hauberk/internal/buffers"
+	"github.com/hauberk-mesh/hauberk/internal/sock"
 )
 
 // outlet is the sending half of both ends: message.Outlet. A head and small pieces gather in one borrowed buffer and leave in
@@ -117,6 +118,23 @@ func (o *outlet) Write(p []byte) error {
 		o.end, p = len(b), p[n:]
 	}
 	return o.err
+}
+
+// WritePieces is message.Gatherer.
+func (o *outlet) WritePieces(pieces [][]byte) error {
+	if o.kind != Chunked {
+		if err := o.Flush(); err != nil {
+			return err
+		}
+		o.err = sock.WriteAll(o.c, pieces)
+		return o.err
+	}
+	for _, p := range pieces {
+		if err := o.Write(p); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // space is how much data the buffer takes yet.

@@ -39,6 +39,7 @@ type conn struct {
 	buf        []byte // unread bytes are buf[r:w]; nil while the connection waits
 	r, w       int
 	full       bool // the last read filled its memory: more is likely to be there
+	plenty     bool // the last direct read was a large one
 	first      [frameHeader]byte
 	piece      int // what one read can give at most: a TLS record, or more
 	dec        *hpack.Decoder

@@ -100,6 +100,19 @@ func (st *Stream) Take(n int) []byte {
 	return st.take(n)
 }
 
+// TakePieces is message.Scattered.
+func (st *Stream) TakePieces(most int) (pieces [][]byte) {
+	st.c.mu.Lock()
+	defer st.c.mu.Unlock()
+	for most > 0 && st.unread > 0 {
+		st.advance()
+		k := &st.chunks[st.front]
+		p := st.take(k.w - k.r)
+		pieces, most = append(pieces, p), most-len(p)
+	}
+	return pieces
+}
+
 func (st *Stream) take(n int) []byte {
 	if n == 0 {
 		return nil

@@ -32,7 +32,7 @@ func (c *conn) drainNow(why error) {
 	}
 	if c.server {
 		c.drainFinally()
-	} else {
+	} else if len(c.all) == 0 { // a server that hears of it may refuse a stream that was opened and not sent yet
 		c.queueGoAway(NoError, 0, "")
 		c.kick(nil)
 	}

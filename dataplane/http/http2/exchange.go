@@ -37,8 +37,7 @@ func (st *Stream) Respond(m *message.Response, end bool) error {
 	}
 	st.sent, st.answered = true, true
 	if end {
-		st.finishSending()
-		c.kick(st)
+		st.finishSending() // it leaves with Flush: the caller may have something to do before the client goes on
 	}
 	return nil
 }

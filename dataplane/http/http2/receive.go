@@ -165,6 +165,7 @@ func (c *conn) readDirect(f frame, left int, last bool) (int, error) {
 		c.spare = c.newPiece(left)
 	}
 	n, err := c.net.Read(c.spare[:min(left, len(c.spare))])
+	c.plenty = n >= buffers.Large
 	if n == 0 {
 		if err == io.EOF {
 			err = io.ErrUnexpectedEOF
@@ -191,9 +192,9 @@ func (c *conn) readDirect(f frame, left int, last bool) (int, error) {
 // newPiece is memory of the size that one read may fill: what is full, or nearly so, is handed over without a copy.
 func (c *conn) newPiece(left int) []byte {
 	switch {
-	case left > buffers.Large:
+	case left > buffers.Large && c.plenty:
 		return buffers.GetBulk()
-	case c.piece <= buffers.Small:
+	case c.piece <= buffers.Small && left <= buffers.Small:
 		return buffers.GetSmall()
 	}
 	return buffers.GetLarge()

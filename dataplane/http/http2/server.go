@@ -195,8 +195,8 @@ func (s *Server) finish(st *Stream) {
 			code = NoError // the response is complete, nobody reads the rest of the request: RFC 9113 section 8.1
 		}
 		st.giveUp(code, "the handler has returned")
-		c.kick(st)
 	}
+	c.kick(st)
 	st.onGone = nil
 	for st.telling {
 		c.told.Wait()

@@ -47,6 +47,18 @@ type Outlet interface {
 	SetWriteDeadline(t time.Time) error
 }
 
+// Scattered is Content that lies in pieces of memory.
+type Scattered interface {
+	// TakePieces consumes what can be had without blocking, about most bytes of it. As with Take, the pieces are valid until
+	// the next call of Await or Read.
+	TakePieces(most int) [][]byte
+}
+
+// Gatherer is an Outlet that can write pieces without copying them together.
+type Gatherer interface {
+	WritePieces(pieces [][]byte) error
+}
+
 // Server is the server's end of one exchange: a request that has arrived, and the way back.
 type Server interface {
 	Content // of the request
