@@ -135,13 +135,14 @@ func TestIdleConnections(t *testing.T) {
 	}
 	for _, tc := range []struct {
 		down       version
+		many       int
 		bytes      int64
 		goroutines float64
-	}{{h1, 4 << 10, 0.1}, {h2c, 24 << 10, 3.1}} {
+	}{{h1, 1500, 4 << 10, 0.1}, {h2c, 250, 24 << 10, 3.1}} {
 		t.Run(string(tc.down), func(t *testing.T) {
 			n := sockets()
 			p := start(t, n, proxyOptions{endpoints: []string{app(t, n)}, quiet: true})
-			const many = 500
+			many := tc.many
 			conns := make([]net.Conn, many)
 			buf := make([]byte, 4096)
 			open := func(i int) {
@@ -178,7 +179,7 @@ func TestIdleConnections(t *testing.T) {
 			}
 			time.Sleep(quiet)
 			after, g1 := resident()
-			each, goroutines := (after-before)/(many-50), float64(g1-g0)/(many-50)
+			each, goroutines := (after-before)/int64(many-50), float64(g1-g0)/float64(many-50)
 			t.Logf("%d bytes, %.2f goroutines a connection", each, goroutines)
 			if each > tc.bytes || goroutines > tc.goroutines {
 				t.Errorf("%d bytes and %.2f goroutines a connection", each, goroutines)
