@@ -105,7 +105,7 @@ func TestClusterFields(t *testing.T) {
 			s.Protocol, s.HTTP2 = upstream.HTTP2, upstream.HTTP2Options{StreamWindow: 100000, MaxWindow: 100000}
 		}},
 		{static + at + ", per_connection_buffer_limit_bytes: 4294967295", func(s *upstream.Spec) {
-			s.HTTP2 = upstream.HTTP2Options{StreamWindow: 65536, MaxWindow: 1 << 20}
+			s.HTTP2 = upstream.HTTP2Options{StreamWindow: 65536, MaxWindow: 4 << 20}
 		}},
 		{static + at + ", http2_protocol_options: {}", func(s *upstream.Spec) { s.Protocol = upstream.HTTP2 }},
 		{static + at + ", http_protocol_options: {}", func(s *upstream.Spec) { s.Protocol = upstream.HTTP1 }},

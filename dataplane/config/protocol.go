@@ -54,7 +54,7 @@ func readHTTPOptions(r *reader, m *clusterv3.Cluster, spec *upstream.Spec) error
 // boundWindows keeps what a stream's sender may be ahead within what is to be buffered at most. Nothing else that is kept of
 // a connection is more than the least window.
 func boundWindows(o *upstream.HTTP2Options, limit uint32) {
-	const least, most = 64 << 10, 1 << 20 // what a window begins with and may grow to where nothing is said
+	const least, most = 64 << 10, 4 << 20 // what a window begins with and may grow to where nothing is said
 	limit = max(limit, least)
 	if o.MaxWindow == 0 {
 		o.MaxWindow = most

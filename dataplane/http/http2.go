@@ -13,7 +13,7 @@ import (
 func (c *Conn) serveHTTP2(ctx context.Context, spec *Spec, early []byte) {
 	o := spec.HTTP2
 	o.Early, o.MaxHeader, o.MaxFields = early, spec.MaxHead, spec.MaxFields
-	o.ExtendedConnect, o.Drain = true, spec.Drain
+	o.ExtendedConnect, o.Drain, o.Head = true, spec.Drain, spec.RequestHeaders
 	o.OnPanic = c.OnPanic
 	end := http2.NewServer(c.Conn, o)
 	end.SetIdle(spec.IdleTimeout)

@@ -2,8 +2,10 @@ package http
 
 import (
 	"io"
+	"strconv"
 	"time"
 
+	"github.com/hauberk-mesh/hauberk/dataplane/filter"
 	"github.com/hauberk-mesh/hauberk/dataplane/http/message"
 )
 
@@ -182,6 +184,17 @@ func pass(dst message.Outlet, src message.Content) (n int, srcErr, dstErr error)
 	return n, srcErr, dst.Send(n)
 }
 
+// endGRPC ends a call that is not permitted any more by its status, which says why, and tells whether that could be sent.
+func (x *exchange) endGRPC(v *filter.Verdict) bool {
+	x.rec.Flags, x.rec.Details, x.rec.Reason = v.Flags, v.Details, v.Reason
+	x.rec.GRPCStatus = grpcStatus(403)
+	trailer := message.Header{}
+	trailer.Add("grpc-status", strconv.Itoa(x.rec.GRPCStatus))
+	trailer.Add("grpc-message", reasonPermission.Sentence+", request id "+x.rec.RequestID)
+	_ = x.down.SetWriteDeadline(time.Now().Add(tick))
+	return x.down.End(&trailer) == nil
+}
+
 // slow ends a response that could not be written: the client is gone, or has taken nothing for too long.
 func (x *exchange) slow(err error) {
 	if timeout(err) {
@@ -199,8 +212,11 @@ func (x *exchange) slow(err error) {
 func (x *exchange) end(reason *Reason) {
 	if reason == reasonDenied {
 		v := x.denied
-		x.cut(v.Flags, v.Details, v.Reason)
 		x.rec.Policy, x.rec.Rule = v.Policy, v.Rule
+		if x.rec.GRPC && x.endGRPC(v) {
+			return
+		}
+		x.cut(v.Flags, v.Details, v.Reason)
 		return
 	}
 	x.cut(reason.Flag, reason.Details, reason.Code)

@@ -50,6 +50,7 @@ type conn struct {
 	open       frame                         // its HEADERS; stream 0: there is none
 	fragmentsN int
 	greeted    bool // the peer's first SETTINGS have come
+	halfway    bool // a frame or a header block has begun, and time runs: see mustEnd
 	fresh      []*Stream
 	wake       []*Stream
 	spare      []byte // chunk for direct reads

@@ -498,3 +498,36 @@ func TestEarly(t *testing.T) {
 	r.get(1)
 	r.wantHead(1, "200")
 }
+
+// A header block that is sent a byte now and then does not hold its connection for longer than Options.Head, whether it stops
+// between frames or in the middle of one. Whole ones in between are given the time anew.
+func TestSlowHead(t *testing.T) {
+	for name, begin := range map[string]func(r *raw){
+		"no END_HEADERS": func(r *raw) {
+			_ = r.WriteHeaders(http2.HeadersFrameParam{StreamID: 3, BlockFragment: r.encode(":method", "GET"), EndStream: true})
+		},
+		"half a frame": func(r *raw) { _, _ = r.conn.Write([]byte{0, 0, 20, 1, 5, 0, 0, 0, 3, 0x82}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a, b := pair(t, false)
+				serve(t, b, Options{Head: 3 * time.Second}, echo)
+				r := rawClient(t, a)
+				r.get(1)
+				r.wantHead(1, "200")
+				_ = r.conn.SetDeadline(time.Now().Add(time.Hour))
+				time.Sleep(time.Minute)
+				began := time.Now()
+				begin(r)
+				for {
+					if _, err := r.ReadFrame(); err != nil {
+						break
+					}
+				}
+				if took := time.Since(began); took != 3*time.Second {
+					t.Errorf("it ended after %s", took)
+				}
+			})
+		})
+	}
+}

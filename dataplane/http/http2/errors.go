@@ -114,6 +114,7 @@ var (
 	errDrained = errors.New("http/2: the connection was drained")
 	errIdle    = errors.New("http/2: the connection was idle for too long")
 	errNoPong  = errors.New("http/2: the peer has not answered a PING in time")
+	errSlow    = errors.New("http/2: a frame or header block that has begun did not end in time")
 	errStalled = errors.New("http/2: the peer has not taken what was sent for too long")
 )
 

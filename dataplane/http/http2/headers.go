@@ -32,6 +32,7 @@ func (c *conn) readHeaders(f frame, p []byte) error {
 	}
 	c.open, c.fragmentsN = f, 0
 	c.fragments = append(c.fragments[:0], p...)
+	c.mustEnd()
 	return nil
 }
 

@@ -12,13 +12,15 @@ type Options struct {
 	StreamWindow, MaxWindow uint32
 	// MaxHeader bounds a decoded header list in bytes, 32 for each field included [64 KiB]; MaxFields the fields in it [100].
 	MaxHeader, MaxFields int
-	// MaxFrame is the largest frame that we take [64 KiB, so that a piece of content between two of our proxies is one].
+	// MaxFrame is the largest frame that we take [128 KiB, so that a piece of content between two of our proxies is one].
 	MaxFrame uint32
 	// ExtendedConnect: servers announce RFC 8441, clients use it once it is announced.
 	ExtendedConnect bool
 	// Ping is after how long a silent connection is asked whether it lives, and PingTimeout how long the answer may take
 	// [20 s]. No Ping: none are sent.
 	Ping, PingTimeout time.Duration
+	// Head is how long a header block, or any frame but DATA, may take from its first byte to its last [1 min].
+	Head time.Duration
 	// Drain is how long after the first GOAWAY streams may still begin, if the client does not say earlier that it has
 	// heard of it [5 s].
 	Drain time.Duration
@@ -56,6 +58,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.PingTimeout <= 0 {
 		o.PingTimeout = 20 * time.Second
+	}
+	if o.Head <= 0 {
+		o.Head = time.Minute
 	}
 	if o.Drain <= 0 {
 		o.Drain = drainPatience

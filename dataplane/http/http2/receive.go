@@ -2,6 +2,7 @@ package http2
 
 import (
 	"io"
+	"time"
 
 	"github.com/hauberk-mesh/hauberk/internal/buffers"
 )
@@ -32,6 +33,9 @@ func (c *conn) readFrames() error {
 			}
 			continue
 		}
+		if c.w-c.r < frameHeader+f.length {
+			c.mustEnd()
+		}
 		if err := c.fill(frameHeader + f.length); err != nil {
 			return err
 		}
@@ -40,7 +44,32 @@ func (c *conn) readFrames() error {
 		if err := c.readFrame(f, payload); err != nil {
 			return err
 		}
+		c.hasEnded()
 	}
+}
+
+// mustEnd bounds the time for the rest of a frame that is no DATA, or of a header block: whoever sends one byte by byte would
+// hold the connection for as long as he likes.
+func (c *conn) mustEnd() {
+	if c.halfway {
+		return
+	}
+	c.halfway = true
+	c.mu.Lock()
+	c.timer.endBy = time.Now().Add(c.opts.Head)
+	c.timer.arm(c, c.timer.endBy)
+	c.mu.Unlock()
+}
+
+// hasEnded takes the bound back once frame and header block are whole.
+func (c *conn) hasEnded() {
+	if !c.halfway || c.open.stream != 0 {
+		return
+	}
+	c.halfway = false
+	c.mu.Lock()
+	c.timer.endBy = time.Time{}
+	c.mu.Unlock()
 }
 
 // check is what holds for every frame.

@@ -19,6 +19,7 @@ type clock struct {
 	emptySince time.Time // no stream is open since then; zero: there are some
 	pinged     time.Time // a keepalive PING is on its way since then
 	drainBy    time.Time // the second GOAWAY is due, whether the peer answers or not
+	endBy      time.Time // the frame or header block that has begun has to be whole
 }
 
 // arm makes sure that tick runs at t.
@@ -74,6 +75,10 @@ func (c *conn) tick() {
 	}
 	if c.out.writing && due(c.out.since.Add(c.opts.Stall)) {
 		c.failAndClose(errStalled)
+		return
+	}
+	if due(c.timer.endBy) {
+		c.failAndClose(errSlow)
 		return
 	}
 	c.keepAlive(now, due)
