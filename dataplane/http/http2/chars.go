@@ -6,7 +6,7 @@ const (
 	isToken              // tchar: RFC 9110 section 5.6.2
 	isValue              // allowed in field values: VCHAR, SP, HTAB, obs-text (RFC 9110 section 5.5)
 	isTarget             // allowed in a request target: visible ASCII without '#', which no request target has
-	isHost               // allowed in an authority: RFC 3986 reg-name, IP literals, port; no user info
+	isHost               // allowed in an authority: RFC 3986 reg-name without escapes, IP literals, port; no user info
 )
 
 var class = func() (t [256]uint8) {
@@ -20,7 +20,7 @@ var class = func() (t [256]uint8) {
 	for _, c := range "!#$%&'*+-.^_`|~" {
 		t[c] |= isName | isToken
 	}
-	for _, c := range "!$%&'()*+,-.:;=[]_~" {
+	for _, c := range "!$&'()*+,-.:;=[]_~" {
 		t[c] |= isHost
 	}
 	for c := 0x20; c < 0x100; c++ {

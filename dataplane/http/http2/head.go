@@ -158,10 +158,19 @@ func (b *block) own(name, value string) bool {
 			b.length = value
 			return true
 		}
+		return b.imitates(name, "content_length")
 	case 16:
 		return b.forbid(name, "proxy-connection")
 	case 17:
-		return b.forbid(name, "transfer-encoding")
+		return b.forbid(name, "transfer-encoding") || b.imitates(name, "transfer_encoding")
+	}
+	return false
+}
+
+// imitates refuses fields that applications which are given them as CGI's variables can not tell from those of framing.
+func (b *block) imitates(name, imitation string) bool {
+	if name == imitation {
+		b.bad = "field of framing that is written with an underscore"
 	}
 	return false
 }
