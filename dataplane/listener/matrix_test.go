@@ -275,7 +275,8 @@ func TestMatrixHeads(t *testing.T) {
 			}
 		}
 		for _, p := range []*proxy{r.entry, r.exit} {
-			if got := p.clusters[0].Endpoints()[0].ConnectionsTotal; got != 1 {
+			// On HTTP/2 another frame may take an answer along before its upstream connection is back in the pool.
+			if got := p.clusters[0].Endpoints()[0].ConnectionsTotal; got < 1 || got > 2 {
 				t.Errorf("%d upstream connections", got)
 			}
 		}

@@ -222,6 +222,9 @@ func TestTinyWindows(t *testing.T) {
 		o := Options{StreamWindow: 200, MaxWindow: 300, MaxControl: 1 << 30}
 		serve(t, b, o, echo)
 		cc := dial(t, a, o)
+		if err := cc.Ready(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 		var wg sync.WaitGroup
 		for i := range 100 {
 			wg.Go(func() {
