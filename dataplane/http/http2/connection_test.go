@@ -222,9 +222,6 @@ func TestTinyWindows(t *testing.T) {
 		o := Options{StreamWindow: 200, MaxWindow: 300, MaxControl: 1 << 30}
 		serve(t, b, o, echo)
 		cc := dial(t, a, o)
-		if err := cc.Ready(t.Context()); err != nil {
-			t.Fatal(err)
-		}
 		var wg sync.WaitGroup
 		for i := range 100 {
 			wg.Go(func() {
@@ -533,4 +530,24 @@ func TestSlowHead(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A client that has sent more than our window before it knew of it may end its message all the same: an empty DATA frame takes
+// no room (RFC 9113 section 6.9.1).
+func TestEndBelowZero(t *testing.T) {
+	a, b := pair(t, false)
+	release := make(chan struct{})
+	serve(t, b, Options{StreamWindow: 200, MaxWindow: 300}, func(st *Stream) {
+		<-release
+		echo(st)
+	})
+	r := newRaw(t, a)
+	_, _ = io.WriteString(a, clientPreface)
+	_ = r.WriteSettings()
+	r.post(1)
+	_ = r.WriteData(1, false, make([]byte, 1000))
+	_ = r.WriteSettingsAck()
+	_ = r.WriteData(1, true, nil)
+	close(release)
+	r.wantHead(1, "200")
 }

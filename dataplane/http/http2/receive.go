@@ -287,7 +287,7 @@ func (c *conn) admitData(f frame, n int) (known bool, err error) {
 	case !c.server && !st.headed:
 		c.malformed(st, "DATA before the head")
 		return false, c.uselessReset()
-	case int64(f.length) > st.credit:
+	case f.length > 0 && int64(f.length) > st.credit: // an empty frame needs no room, below zero either
 		st.reset(FlowControlError, "more DATA than the window has room for")
 		return false, c.uselessReset()
 	case st.noContent && n > 0, st.left >= 0 && int64(n) > st.left:
