@@ -264,8 +264,8 @@ func (c *conn) fill(n int) error {
 // await waits for the next byte without a buffer. Where the connection can not be waited on (TLS) the first bytes are read
 // into a few of our own: TLS hands over the rest of its record without asking the system again.
 func (c *conn) await() error {
-	if c.full && c.buf != nil {
-		return nil
+	if c.full && c.buf != nil && !c.waiter.Alive() {
+		return nil // there is more: what is alive and silent has nothing to read
 	}
 	c.dropBuffer()
 	switch err := c.waiter.WaitReadable(); err {
