@@ -1,5 +1,7 @@
 package config
 
+//lint:file-ignore SA1019 deprecated fields are honoured: files that people have use them
+
 import (
 	"errors"
 	"fmt"

@@ -1,5 +1,7 @@
 package listener_test
 
+//lint:file-ignore SA1019 x/net is the oracle: another implementation than the one that net/http is tested with
+
 import (
 	"bytes"
 	"context"

@@ -15,7 +15,6 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/interop"
 	testgrpc "google.golang.org/grpc/interop/grpc_testing"
-	testpb "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -28,11 +27,11 @@ type grpcServer struct {
 	duplex func(testgrpc.TestService_FullDuplexCallServer) error
 }
 
-func (s *grpcServer) EmptyCall(ctx context.Context, in *testpb.Empty) (*testpb.Empty, error) {
+func (s *grpcServer) EmptyCall(ctx context.Context, in *testgrpc.Empty) (*testgrpc.Empty, error) {
 	if s.empty == nil {
 		return s.TestServiceServer.EmptyCall(ctx, in)
 	}
-	return &testpb.Empty{}, s.empty(ctx)
+	return &testgrpc.Empty{}, s.empty(ctx)
 }
 
 func (s *grpcServer) FullDuplexCall(stream testgrpc.TestService_FullDuplexCallServer) error {
@@ -76,7 +75,7 @@ func TestGRPCDeadline(t *testing.T) {
 	}})
 	ctx, cancel := context.WithTimeout(within(t), 300*time.Millisecond)
 	defer cancel()
-	_, err := tc.EmptyCall(ctx, &testpb.Empty{})
+	_, err := tc.EmptyCall(ctx, &testgrpc.Empty{})
 	if status.Code(err) != codes.DeadlineExceeded {
 		t.Fatalf("error %v, want a deadline exceeded", err)
 	}
@@ -105,7 +104,7 @@ func TestGRPCCancel(t *testing.T) {
 	unary, cancel := context.WithCancel(within(t))
 	answered := make(chan error, 1)
 	go func() {
-		_, err := tc.EmptyCall(unary, &testpb.Empty{})
+		_, err := tc.EmptyCall(unary, &testgrpc.Empty{})
 		answered <- err
 	}()
 	<-begun
@@ -146,7 +145,7 @@ func TestGRPCStatus(t *testing.T) {
 			t.Fatal(err)
 		}
 		var trailer metadata.MD
-		_, err = tc.EmptyCall(within(t), &testpb.Empty{}, grpc.Trailer(&trailer))
+		_, err = tc.EmptyCall(within(t), &testgrpc.Empty{}, grpc.Trailer(&trailer))
 		got := status.Convert(err)
 		if got.Code() != code || got.Message() != answer.Message() {
 			t.Errorf("%v: got %v %q", code, got.Code(), got.Message())
@@ -192,7 +191,7 @@ func TestGRPCMetadata(t *testing.T) {
 		return grpc.SetTrailer(ctx, back)
 	}})
 	var header, trailer metadata.MD
-	if _, err := tc.EmptyCall(metadata.NewOutgoingContext(within(t), sent), &testpb.Empty{}, grpc.Header(&header), grpc.Trailer(&trailer)); err != nil {
+	if _, err := tc.EmptyCall(metadata.NewOutgoingContext(within(t), sent), &testgrpc.Empty{}, grpc.Header(&header), grpc.Trailer(&trailer)); err != nil {
 		t.Fatal(err)
 	}
 	for where, got := range map[string]metadata.MD{"header": header, "trailer": trailer} {
@@ -210,14 +209,14 @@ func TestGRPCFlowControl(t *testing.T) {
 	sent := make(chan int, messages)
 	tc, _ := callGRPC(t, &grpcServer{duplex: func(s testgrpc.TestService_FullDuplexCallServer) error {
 		for i := range messages {
-			if err := s.Send(&testpb.StreamingOutputCallResponse{Payload: &testpb.Payload{Body: bytes.Repeat([]byte{byte(i)}, size)}}); err != nil {
+			if err := s.Send(&testgrpc.StreamingOutputCallResponse{Payload: &testgrpc.Payload{Body: bytes.Repeat([]byte{byte(i)}, size)}}); err != nil {
 				return err
 			}
 			sent <- i
 		}
 		in, err := s.Recv()
 		if err == nil {
-			err = s.Send(&testpb.StreamingOutputCallResponse{Payload: in.GetPayload()})
+			err = s.Send(&testgrpc.StreamingOutputCallResponse{Payload: in.GetPayload()})
 		}
 		return err
 	}})
@@ -227,14 +226,14 @@ func TestGRPCFlowControl(t *testing.T) {
 	}
 	<-sent // it is under way, and nobody reads
 	for range 50 {
-		if _, err := tc.UnaryCall(within(t), &testpb.SimpleRequest{ResponseSize: 100 << 10}); err != nil {
+		if _, err := tc.UnaryCall(within(t), &testgrpc.SimpleRequest{ResponseSize: 100 << 10}); err != nil {
 			t.Fatalf("a call beside a stream that is not read: %v", err)
 		}
 	}
 	if n := len(sent); n == messages-1 {
 		t.Error("the server could send 50 MB that nobody read")
 	}
-	if err := s.Send(&testpb.StreamingOutputCallRequest{Payload: &testpb.Payload{Body: []byte("hello")}}); err != nil {
+	if err := s.Send(&testgrpc.StreamingOutputCallRequest{Payload: &testgrpc.Payload{Body: []byte("hello")}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.CloseSend(); err != nil {
@@ -262,7 +261,7 @@ func TestGRPCEarlyEnd(t *testing.T) {
 	tc, _ := callGRPC(t, &grpcServer{duplex: func(s testgrpc.TestService_FullDuplexCallServer) error {
 		defer close(ended)
 		for range messages {
-			if err := s.Send(&testpb.StreamingOutputCallResponse{Payload: &testpb.Payload{Body: make([]byte, size)}}); err != nil {
+			if err := s.Send(&testgrpc.StreamingOutputCallResponse{Payload: &testgrpc.Payload{Body: make([]byte, size)}}); err != nil {
 				return err
 			}
 		}
@@ -294,7 +293,7 @@ func TestGRPCHalfClose(t *testing.T) {
 		n := 0
 		for {
 			if _, err := s.Recv(); errors.Is(err, io.EOF) {
-				return s.Send(&testpb.StreamingOutputCallResponse{Payload: &testpb.Payload{Body: []byte{byte(n)}}})
+				return s.Send(&testgrpc.StreamingOutputCallResponse{Payload: &testgrpc.Payload{Body: []byte{byte(n)}}})
 			} else if err != nil {
 				return err
 			}
@@ -306,7 +305,7 @@ func TestGRPCHalfClose(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 3 {
-		if err := s.Send(&testpb.StreamingOutputCallRequest{}); err != nil {
+		if err := s.Send(&testgrpc.StreamingOutputCallRequest{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -329,7 +328,7 @@ func TestGRPCKeepalive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	echo := &testpb.StreamingOutputCallRequest{ResponseParameters: []*testpb.ResponseParameters{{Size: 1}}}
+	echo := &testgrpc.StreamingOutputCallRequest{ResponseParameters: []*testgrpc.ResponseParameters{{Size: 1}}}
 	if err := s.Send(echo); err != nil {
 		t.Fatal(err)
 	}
@@ -371,7 +370,7 @@ func TestGRPCServerAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer cc.Close()
-	_, err = testgrpc.NewTestServiceClient(cc).EmptyCall(within(t), &testpb.Empty{})
+	_, err = testgrpc.NewTestServiceClient(cc).EmptyCall(within(t), &testgrpc.Empty{})
 	if status.Code(err) != codes.Unavailable {
 		t.Errorf("error %v, want UNAVAILABLE", err)
 	}
@@ -384,7 +383,7 @@ func TestGRPCGoAway(t *testing.T) {
 		calls <- struct{}{}
 		_, err := s.Recv()
 		if err == nil {
-			err = s.Send(&testpb.StreamingOutputCallResponse{})
+			err = s.Send(&testgrpc.StreamingOutputCallResponse{})
 		}
 		return err
 	}}, grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionAge: time.Second, MaxConnectionAgeGrace: 20 * time.Second}))
@@ -396,11 +395,11 @@ func TestGRPCGoAway(t *testing.T) {
 	<-calls
 	// The server sends GOAWAY once its connection is a second old, and again on each further one.
 	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); {
-		if _, err := tc.EmptyCall(ctx, &testpb.Empty{}); err != nil {
+		if _, err := tc.EmptyCall(ctx, &testgrpc.Empty{}); err != nil {
 			t.Fatalf("a call failed while connections go: %v", err)
 		}
 	}
-	if err := s.Send(&testpb.StreamingOutputCallRequest{}); err != nil {
+	if err := s.Send(&testgrpc.StreamingOutputCallRequest{}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Recv(); err != nil {

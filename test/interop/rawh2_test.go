@@ -337,10 +337,6 @@ func (s *rawStream) take(want int) (int, error) {
 
 func (s *rawStream) end() { s.c.write(func() { _ = s.c.framer.WriteData(s.id, true, nil) }) }
 
-func (s *rawStream) rst(code http2.ErrCode) {
-	s.c.write(func() { _ = s.c.framer.WriteRSTStream(s.id, code) })
-}
-
 // Read takes content as it comes.
 func (s *rawStream) Read(b []byte) (int, error) {
 	s.c.mu.Lock()
