@@ -95,7 +95,7 @@ func TestFiles(t *testing.T) {
 				t.Error("not the file's")
 			}
 			write(t, cert, next.certPEM()) // and the key is not there yet
-			for range 2 { // it is looked at anew each time
+			for range 2 {                  // it is looked at anew each time
 				if !shown().Equal(w.server.cert) {
 					t.Error("a certificate without its key is shown")
 				}
