@@ -180,6 +180,11 @@ func (c *Cluster) speaksHTTP2(conn *Conn) bool {
 	return c.spec.Protocol == HTTP2 || c.spec.Protocol == Negotiated && conn.protocol == "h2"
 }
 
+// meshPing is after how long a silent connection to another proxy is asked whether it lives, and how long the answer may take:
+// behind a cable that was pulled, requests would go on to share a dead connection until TCP gives up after a quarter of an
+// hour. Servers of others are not asked: gRPC's take it for abuse.
+const meshPing = 4 * time.Second
+
 // newMux agrees on HTTP/2 on a new connection: it waits for the server's settings, which prove that it has accepted our
 // certificate too. In TLS 1.3 a client's handshake ends before the server has judged it (RFC 8446 section 4.4.2.4).
 func (c *Cluster) newMux(ctx context.Context, conn *Conn) (*mux, error) {
@@ -192,6 +197,9 @@ func (c *Cluster) newMux(ctx context.Context, conn *Conn) (*mux, error) {
 	}
 	m := &mux{Conn: conn}
 	o := c.spec.HTTP2
+	if o.Ping == 0 && conn.PeerID != "" {
+		o.Ping, o.PingTimeout = meshPing, meshPing
+	}
 	h2, err := http2.NewClient(conn.Conn, http2.Options{
 		MaxStreams: o.MaxStreams, StreamWindow: o.StreamWindow, MaxWindow: o.MaxWindow, Ping: o.Ping, PingTimeout: o.PingTimeout, ExtendedConnect: true,
 		MaxFields: int(c.spec.MaxFields), OnClose: func() {

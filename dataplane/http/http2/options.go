@@ -12,7 +12,7 @@ type Options struct {
 	StreamWindow, MaxWindow uint32
 	// MaxHeader bounds a decoded header list in bytes, 32 for each field included [64 KiB]; MaxFields the fields in it [100].
 	MaxHeader, MaxFields int
-	// MaxFrame is the largest frame that we take [128 KiB, so that a piece of content between two of our proxies is one].
+	// MaxFrame is the largest frame that we take [64 KiB: larger pieces between two of our proxies are several].
 	MaxFrame uint32
 	// ExtendedConnect: servers announce RFC 8441, clients use it once it is announced.
 	ExtendedConnect bool
@@ -46,7 +46,7 @@ func (o Options) withDefaults() Options {
 	def(&o.MaxStreams, 100)
 	def(&o.StreamWindow, 64<<10)
 	def(&o.MaxWindow, 4<<20)
-	def(&o.MaxFrame, blockSize)
+	def(&o.MaxFrame, 64<<10)
 	o.MaxFrame = min(max(o.MaxFrame, defaultFrame), 1<<20)
 	o.StreamWindow = min(o.StreamWindow, maxWindow)
 	o.MaxWindow = min(max(o.MaxWindow, o.StreamWindow), maxWindow)
