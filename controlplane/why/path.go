@@ -31,7 +31,7 @@ func normalise(path string) (string, error) {
 			}
 			kept = kept[:len(kept)-1]
 		case s == "." || s == "":
-		case strings.HasPrefix(s, ".;") || strings.HasPrefix(s, "..;"):
+		case dotWithParameters(s):
 			return "", errors.New("has a dot segment with parameters")
 		default:
 			kept = append(kept, s)
@@ -47,6 +47,40 @@ func normalise(path string) (string, error) {
 	return "/" + strings.Join(kept, "/") + "/", nil
 }
 
+// dotWithParameters tells whether a segment is a dot segment to whoever cuts parameters off first, written plainly or escaped.
+func dotWithParameters(segment string) bool {
+	for _, dots := range [...]string{".", ".."} {
+		if after, ok := strings.CutPrefix(segment, dots); ok && (strings.HasPrefix(after, ";") || strings.HasPrefix(after, "%3B")) {
+			return true
+		}
+	}
+	return false
+}
+
+// overlong tells whether path begins with a character in more bytes of UTF-8 than it needs, escaped or not: careless decoders
+// read "%C0%AF" as a slash.
+func overlong(path string) bool {
+	first, n := octet(path)
+	second, m := octet(path[n:])
+	if n == 0 || m == 0 || second&0xc0 != 0x80 {
+		return false
+	}
+	return first == 0xc0 || first == 0xc1 || first == 0xe0 && second < 0xa0 || first == 0xf0 && second < 0x90 || first >= 0xf8
+}
+
+// octet is the first byte that s stands for, and how long it is written; 0: there is none.
+func octet(s string) (b byte, n int) {
+	switch {
+	case s == "":
+		return 0, 0
+	case s[0] != '%':
+		return s[0], 1
+	case len(s) < 3 || hex(s[1]) < 0 || hex(s[2]) < 0:
+		return 0, 0
+	}
+	return byte(hex(s[1])<<4 | hex(s[2])), 3
+}
+
 // decodeUnreserved decodes escapes of letters, digits and -._~ (RFC 3986, 2.3), and refuses those that hide a separator.
 func decodeUnreserved(path string) (string, error) {
 	var b strings.Builder
@@ -57,6 +91,9 @@ func decodeUnreserved(path string) (string, error) {
 		}
 		if c == '\\' {
 			return "", errors.New("holds a backslash")
+		}
+		if overlong(path[i:]) {
+			return "", errors.New("holds overlong UTF-8")
 		}
 		if c != '%' {
 			b.WriteByte(c)
