@@ -311,7 +311,7 @@ func (x *exchange) giveUp(o resilience.Outcome) {
 	switch {
 	case x.cause == reasonGone:
 		x.disconnected()
-	case x.denied != nil && x.cause == reasonDenied:
+	case x.cause == reasonDenied:
 		x.verdict(x.denied)
 	case inbound && (o == resilience.NoEndpoint || o == resilience.ConnectFailed || o == resilience.Unprocessed):
 		x.refuse(&reasonApp)

@@ -3,7 +3,6 @@ package overload
 import (
 	"io/fs"
 	"math"
-	"runtime/debug"
 	"time"
 )
 
@@ -16,9 +15,6 @@ const (
 	// The collector begins to work harder well below: garbage is to cost no request.
 	collectShare = 0.80
 )
-
-// System is this process: what a Manager needs to act on it.
-func System() Deps { return Deps{Shrink: debug.FreeOSMemory, SetMemoryLimit: debug.SetMemoryLimit} }
 
 // Default is what a proxy watches by itself: the memory of its cgroup, where that has a limit, and otherwise the limit that
 // Go's runtime was given (GOMEMLIMIT; debug.SetMemoryLimit(-1) tells it). ok is false where there is neither: then nothing is known of what may be used.

@@ -275,9 +275,3 @@ func (p *muxes) close() {
 		m.h2.Drain()
 	}
 }
-
-func (p *muxes) size() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.list)
-}

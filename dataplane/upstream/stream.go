@@ -29,7 +29,7 @@ func (c *Cluster) Open(ctx context.Context, e *Endpoint, fresh bool) (Stream, er
 	if c.SpeaksForCallers() {
 		return c.openPrivate(ctx, e)
 	}
-	if c.spec.Protocol == HTTP2 || c.spec.Protocol == Negotiated && !e.onlyHTTP1.Load() {
+	if c.shares(e) {
 		return c.openShared(ctx, e)
 	}
 	return c.openAlone(ctx, e, fresh)
@@ -40,7 +40,7 @@ func (c *Cluster) Kept(e *Endpoint) (Stream, bool) {
 	if c.SpeaksForCallers() {
 		return Stream{}, false
 	}
-	if c.spec.Protocol == HTTP2 || c.spec.Protocol == Negotiated && !e.onlyHTTP1.Load() {
+	if c.shares(e) {
 		e.muxes.mu.Lock()
 		defer e.muxes.mu.Unlock()
 		return e.muxes.take(c, false)
@@ -49,6 +49,11 @@ func (c *Cluster) Kept(e *Endpoint) (Stream, bool) {
 		return conn.stream(c), true
 	}
 	return Stream{}, false
+}
+
+// shares tells whether exchanges with e share connections, as far as is known: whether it speaks HTTP/2.
+func (c *Cluster) shares(e *Endpoint) bool {
+	return c.spec.Protocol == HTTP2 || c.spec.Protocol == Negotiated && !e.onlyHTTP1.Load()
 }
 
 // openAlone begins an exchange of HTTP/1.1.
@@ -155,14 +160,6 @@ func (c *Cluster) keep(conn *Conn) {
 	if conn.epoch != c.epoch() || !conn.Endpoint.pool.put(conn, c.spec.IdleTimeout) {
 		_ = conn.Close()
 	}
-}
-
-// Leave gives up the exchange without ending its connection, which is the caller's from now on: a tunnel.
-func (s *Stream) Leave() {
-	if s.heavy != 0 {
-		s.mux.heavy.Add(-1)
-	}
-	*s = Stream{}
 }
 
 // Overflow tells whether an error is that of a circuit breaker.
