@@ -10,6 +10,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"syscall"
 	"time"
 	"unsafe"
@@ -212,10 +213,21 @@ func WaitReadable(c net.Conn) error {
 		return ErrNotSupported
 	}
 	var b [1]byte
-	return raw.Read(func(fd uintptr) bool {
-		_, errno := recvPeek(fd, b[:])
+	var errno syscall.Errno
+	err = raw.Read(func(fd uintptr) bool {
+		_, errno = recvPeek(fd, b[:])
 		return errno != syscall.EAGAIN
 	})
+	return found(err, errno)
+}
+
+// found is what a wait came to that ended with a look at the socket, which found errno. A socket tells of a reset once: if that
+// were kept back, a Read would then find nothing but an end, as if all had come.
+func found(err error, errno syscall.Errno) error {
+	if err == nil && errno != 0 && errno != syscall.EAGAIN {
+		return os.NewSyscallError("recvfrom", errno)
+	}
+	return err
 }
 
 func rawConn(c net.Conn) (syscall.RawConn, error) {

@@ -37,8 +37,8 @@ func NewWaiter(c net.Conn) *Waiter {
 			return true
 		}
 		w.asked = true
-		_, errno := recvPeek(fd, w.one[:])
-		return errno != syscall.EAGAIN
+		_, w.errno = recvPeek(fd, w.one[:])
+		return w.errno != syscall.EAGAIN
 	}
 	return w
 }
@@ -55,8 +55,8 @@ func (w *Waiter) WaitReadable() error {
 	case w.raw == nil:
 		return ErrNotSupported
 	}
-	w.asked = false
-	return w.raw.Read(w.read)
+	w.asked, w.errno = false, 0
+	return found(w.raw.Read(w.read), w.errno)
 }
 
 // Alive tells whether the idle connection may carry another message; see the function of that name.
