@@ -4,7 +4,6 @@ import (
 	"math/rand/v2"
 	"net/netip"
 
-	"github.com/hauberk-mesh/hauberk/dataplane/http/http1"
 	"github.com/hauberk-mesh/hauberk/dataplane/http/message"
 )
 
@@ -40,7 +39,7 @@ func stripFrom(h *message.Header, first int) {
 }
 
 func ours(name string) bool {
-	return http1.HasPrefix(name, "hauberk-") || http1.HasPrefix(name, "x-hauberk-")
+	return message.HasPrefix(name, "hauberk-") || message.HasPrefix(name, "x-hauberk-")
 }
 
 // maxRequestID bounds an ID that is taken over from the caller.

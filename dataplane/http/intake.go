@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/hauberk-mesh/hauberk/dataplane/filter"
-	"github.com/hauberk-mesh/hauberk/dataplane/http/http1"
 	"github.com/hauberk-mesh/hauberk/dataplane/http/message"
 	"github.com/hauberk-mesh/hauberk/dataplane/route"
 )
@@ -35,7 +34,7 @@ func (s *Spec) Intake(q *message.Request, c *filter.Conn) bool {
 
 // outsiders must not say x-forwarded-proto, which is made anew from the connection, nor what proxies tell each other.
 func outsiders(f message.Field) bool {
-	return http1.HasPrefix(f.Name, "x-envoy-") || len(f.Name) == len(headerProto) && strings.EqualFold(f.Name, headerProto)
+	return message.HasPrefix(f.Name, "x-envoy-") || len(f.Name) == len(headerProto) && strings.EqualFold(f.Name, headerProto)
 }
 
 // underscored is about names that applications behind CGI and its heirs can not tell from those with a hyphen.

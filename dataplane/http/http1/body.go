@@ -264,26 +264,8 @@ func (b *Body) trailerLine() bool {
 		b.err = err
 		return false
 	}
-	if mayTrail(name) {
+	if message.MayTrail(name) {
 		b.trailer.Add(name, value)
 	}
 	return true
-}
-
-// mayTrail leaves out what RFC 9110 section 6.5.1 forbids in trailers: framing, routing, authentication, and the mesh's own
-// words, which are believed in heads only.
-func mayTrail(name string) bool {
-	for _, f := range [...]string{"host", "content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "te",
-		"trailer", "expect", "authorization", "cookie", "set-cookie", "content-type", "content-encoding", "content-range",
-		"x-request-id", "x-forwarded-for", "x-forwarded-proto"} {
-		if fold(name, f) {
-			return false
-		}
-	}
-	return !HasPrefix(name, "hauberk-") && !HasPrefix(name, "x-hauberk-")
-}
-
-// HasPrefix tells whether a field name begins with prefix, which is lower case.
-func HasPrefix(name, prefix string) bool {
-	return len(name) >= len(prefix) && fold(name[:len(prefix)], prefix)
 }

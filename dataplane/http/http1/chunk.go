@@ -1,5 +1,7 @@
 package http1
 
+import "github.com/hauberk-mesh/hauberk/dataplane/http/message"
+
 // Lines of chunks: RFC 9112 section 7.1. What follows them is in body.go.
 
 // maxDigitsOfChunk is how many digits of a size fit an int64; as many are read, zeros included.
@@ -50,7 +52,7 @@ func extensions(s string) bool {
 		if s[0] != ';' {
 			return false
 		}
-		n := prefix(s[1:], isToken)
+		n := prefix(s[1:], message.IsToken)
 		if n == 0 {
 			return false
 		}
@@ -60,7 +62,7 @@ func extensions(s string) bool {
 		if s = s[1:]; s != "" && s[0] == '"' {
 			n = quoted(s)
 		} else {
-			n = prefix(s, isToken)
+			n = prefix(s, message.IsToken)
 		}
 		if n == 0 {
 			return false
@@ -77,10 +79,10 @@ func quoted(s string) int {
 		case s[i] == '"':
 			return i + 1
 		case s[i] == '\\':
-			if i++; i == len(s) || class[s[i]]&isValue == 0 {
+			if i++; i == len(s) || message.Class[s[i]]&message.IsValue == 0 {
 				return 0
 			}
-		case class[s[i]]&isValue == 0:
+		case message.Class[s[i]]&message.IsValue == 0:
 			return 0
 		}
 	}

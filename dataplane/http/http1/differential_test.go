@@ -143,7 +143,7 @@ func endToEnd(h, head http.Header) []string {
 				continue
 			}
 		}
-		if head == nil && !mayTrail(name) {
+		if head == nil && !message.MayTrail(name) {
 			continue
 		}
 		if listed[name] && name != "close" && name != "keep-alive" && name != "upgrade" {

@@ -62,14 +62,14 @@ func (f *fields) parse(lines string, h *message.Header) error {
 // begins with a space has no token before its colon).
 func splitField(line string) (name, value string, err error) {
 	i := 0
-	for i < len(line) && class[line[i]]&isToken != 0 {
+	for i < len(line) && message.Class[line[i]]&message.IsToken != 0 {
 		i++
 	}
 	if i == 0 || i == len(line) || line[i] != ':' {
 		return "", "", bad("malformed header field")
 	}
 	name, value = line[:i], trim(line[i+1:])
-	if !valid(value) {
+	if !message.AllValue(value) {
 		return "", "", bad("control character in header field %s", name)
 	}
 	return name, value, nil
@@ -79,51 +79,51 @@ func splitField(line string) (name, value string, err error) {
 func (f *fields) own(name, value string) (bool, error) {
 	switch len(name) {
 	case 2:
-		if fold(name, "te") {
+		if message.Fold(name, "te") {
 			f.acceptable(value)
 			return true, nil
 		}
 	case 4:
-		if fold(name, "host") {
+		if message.Fold(name, "host") {
 			f.hosts++
 			f.host = value
 			return true, nil
 		}
 	case 6:
-		if fold(name, "expect") {
+		if message.Fold(name, "expect") {
 			f.expects = true
-			f.unexpected = f.unexpected || !fold(value, "100-continue")
+			f.unexpected = f.unexpected || !message.Fold(value, "100-continue")
 			return true, nil
 		}
 	case 7:
-		if fold(name, "upgrade") {
+		if message.Fold(name, "upgrade") {
 			f.upgrade = value
 			return true, nil
 		}
 	case 10:
-		if fold(name, "connection") {
+		if message.Fold(name, "connection") {
 			f.options(value)
 			return true, nil
 		}
-		return fold(name, "keep-alive"), nil
+		return message.Fold(name, "keep-alive"), nil
 	case 14:
-		if fold(name, "content-length") {
+		if message.Fold(name, "content-length") {
 			f.cl++
 			f.contentLength = value
 			return true, nil
 		}
-		if fold(name, "content_length") {
+		if message.Fold(name, "content_length") {
 			return false, errUnderscore
 		}
 	case 16:
-		return fold(name, "proxy-connection"), nil
+		return message.Fold(name, "proxy-connection"), nil
 	case 17:
-		if fold(name, "transfer-encoding") {
+		if message.Fold(name, "transfer-encoding") {
 			f.te++
 			f.encoding = value
 			return true, nil
 		}
-		if fold(name, "transfer_encoding") {
+		if message.Fold(name, "transfer_encoding") {
 			return false, errUnderscore
 		}
 	}
@@ -138,7 +138,7 @@ func (f *fields) acceptable(value string) {
 	for rest, more := value, true; more; {
 		var o string
 		o, rest, more = strings.Cut(rest, ",")
-		f.trailers = f.trailers || fold(trim(o), "trailers")
+		f.trailers = f.trailers || message.Fold(trim(o), "trailers")
 	}
 }
 
@@ -148,11 +148,11 @@ func (f *fields) options(value string) {
 		var o string
 		o, rest, more = strings.Cut(rest, ",")
 		switch o = trim(o); {
-		case fold(o, "close"):
+		case message.Fold(o, "close"):
 			f.close = true
-		case fold(o, "keep-alive"):
+		case message.Fold(o, "keep-alive"):
 			f.keepAlive = true
-		case fold(o, "upgrade"):
+		case message.Fold(o, "upgrade"):
 			f.upgradeListed = true
 		case o != "" && len(f.more) <= f.limits.Fields: // one more is refused by dropListed
 			f.more = append(f.more, o)
@@ -177,7 +177,7 @@ func (f *fields) chunked() error {
 	if f.te > 1 {
 		return bad("more than one Transfer-Encoding")
 	}
-	if !fold(f.encoding, "chunked") {
+	if !message.Fold(f.encoding, "chunked") {
 		return &Error{Status: 501, Text: "transfer coding other than chunked"}
 	}
 	return nil

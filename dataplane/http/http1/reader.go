@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 
+	"github.com/hauberk-mesh/hauberk/dataplane/http/message"
 	"github.com/hauberk-mesh/hauberk/internal/buffers"
 	"github.com/hauberk-mesh/hauberk/internal/sock"
 )
@@ -214,7 +215,7 @@ func (r *Reader) head() (string, error) {
 		case len(b) > r.limits.Head+len("\r"):
 			return "", r.limits.headTooLarge()
 		}
-		if len(b) > 0 && class[b[0]]&isToken == 0 {
+		if len(b) > 0 && message.Class[b[0]]&message.IsToken == 0 {
 			return "", bad("not HTTP: begins with byte 0x%02x", b[0])
 		}
 		if err := r.fill(); err != nil {

@@ -104,7 +104,7 @@ func (m *Request) frame(f *fields) error {
 	}
 	m.ExpectContinue = f.expects && m.Minor == 1
 	bodyless := m.Body.Kind == None || m.Body.Kind == Length && m.Body.Length == 0
-	if f.upgradeListed && m.Minor == 1 && m.Method == "GET" && bodyless && fold(f.upgrade, "websocket") {
+	if f.upgradeListed && m.Minor == 1 && m.Method == "GET" && bodyless && message.Fold(f.upgrade, "websocket") {
 		m.Upgrade = "websocket"
 	}
 	return nil
@@ -117,7 +117,7 @@ func (m *Request) host(f *fields) error {
 		return bad("more than one Host")
 	case f.hosts == 0 && m.Minor == 1:
 		return bad("no Host")
-	case !all(f.host, isHost):
+	case !message.All(f.host, message.IsHost):
 		return bad("malformed Host")
 	}
 	m.Authority = strings.ToLower(f.host)
@@ -126,7 +126,7 @@ func (m *Request) host(f *fields) error {
 
 // target reads the request target in its origin, absolute and asterisk forms: RFC 9112 section 3.2.
 func (m *Request) target(t string, f *fields) error {
-	if t == "" || !all(t, isTarget) {
+	if t == "" || !message.All(t, message.IsTarget) {
 		return bad("malformed request target")
 	}
 	if t == "*" {
@@ -147,10 +147,10 @@ func (m *Request) target(t string, f *fields) error {
 // follows its head belongs to the tunnel, so that a length would be read by some and not by others. Host may leave the port out.
 func (m *Request) connect(t string, f *fields) error {
 	i := strings.LastIndexByte(t, ':')
-	if i <= 0 || !all(t, isHost) || !port(t[i+1:]) {
+	if i <= 0 || !message.All(t, message.IsHost) || !port(t[i+1:]) {
 		return bad("CONNECT target is not host:port")
 	}
-	if f.hosts > 0 && !equalFold(f.host, t) && !equalFold(f.host, t[:i]) {
+	if f.hosts > 0 && !message.EqualFold(f.host, t) && !message.EqualFold(f.host, t[:i]) {
 		return errHosts
 	}
 	if m.Body.Kind != None {
@@ -164,15 +164,15 @@ func (m *Request) connect(t string, f *fields) error {
 // behind or before us may do it the other way round: they have to be the same.
 func (m *Request) absolute(t string, f *fields) error {
 	scheme, rest, ok := strings.Cut(t, "://")
-	if !ok || !fold(scheme, "http") && !fold(scheme, "https") {
+	if !ok || !message.Fold(scheme, "http") && !message.Fold(scheme, "https") {
 		return bad("malformed request target")
 	}
 	end := strings.IndexAny(rest, "/?")
 	if end < 0 {
 		end = len(rest)
 	}
-	// '@' is not in isHost: no user info.
-	if end == 0 || !all(rest[:end], isHost) {
+	// '@' is not in message.IsHost: no user info.
+	if end == 0 || !message.All(rest[:end], message.IsHost) {
 		return bad("malformed authority in request target")
 	}
 	m.Scheme, m.Authority = strings.ToLower(scheme), strings.ToLower(rest[:end])
@@ -207,7 +207,7 @@ func sameHost(scheme, a, b string) bool {
 	if scheme == "https" {
 		own = ":443"
 	}
-	return equalFold(strings.TrimSuffix(a, own), strings.TrimSuffix(b, own))
+	return message.EqualFold(strings.TrimSuffix(a, own), strings.TrimSuffix(b, own))
 }
 
 // port tells whether s is the number of a port.

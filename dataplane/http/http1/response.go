@@ -40,7 +40,7 @@ func parseResponse(head string, m *Response, method string, f *fields) error {
 	}
 	// The space before an empty reason phrase is often missing.
 	if len(line) > 12 {
-		if line[12] != ' ' || !valid(line[13:]) {
+		if line[12] != ' ' || !message.AllValue(line[13:]) {
 			return bad("malformed status line")
 		}
 		m.Reason = line[13:]

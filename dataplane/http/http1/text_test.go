@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 	"testing"
+
+	"github.com/hauberk-mesh/hauberk/dataplane/http/message"
 )
 
 // TestStringsLastUntilTheNextMessage: through the content and the trailers, in however many pieces they come.
@@ -74,13 +76,13 @@ func TestValid(t *testing.T) {
 		for _, d := range []byte("\x00\t\x1f a\x7f\x80\xff") {
 			s := "0123456" + string([]byte{byte(c), d}) + "x"
 			for from := range len(s) {
-				if got := valid(s[from:]); got != all(s[from:], isValue) {
+				if got := message.AllValue(s[from:]); got != message.All(s[from:], message.IsValue) {
 					t.Fatalf("%q: %t", s[from:], got)
 				}
 			}
 		}
 	}
-	if !valid("") || !valid("\t 12345678 \xff") {
+	if !message.AllValue("") || !message.AllValue("\t 12345678 \xff") {
 		t.Error("refuses what is allowed")
 	}
 }

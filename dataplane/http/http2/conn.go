@@ -103,7 +103,7 @@ type goaway struct {
 }
 
 func newConn(c net.Conn, o Options, server bool) *conn {
-	t := &conn{net: c, opts: o.withDefaults(), server: server, waiter: sock.NewWaiter(c),
+	t := &conn{net: c, opts: o.withDefaults(server), server: server, waiter: sock.NewWaiter(c),
 		dec: hpack.NewDecoder(headerTable), enc: hpack.NewEncoder(headerTable), piece: buffers.Large,
 		streams: map[uint32]*Stream{}, done: make(chan struct{}), ready: make(chan struct{}), now: time.Now(),
 		sendRoom: defaultWindow, peer: defaultSettings(), nextID: 1}
@@ -247,8 +247,12 @@ func (c *conn) fill(n int) error {
 			}
 		}
 		c.makeRoom(n)
-		k, err := c.net.Read(c.buf[c.w:])
-		c.full = k == len(c.buf)-c.w
+		room := c.buf[c.w:]
+		if c.plenty && n == frameHeader {
+			room = room[:n-(c.w-c.r)] // what follows is likely a large frame, whose payload is read where it is kept
+		}
+		k, err := c.net.Read(room)
+		c.full = k == len(room)
 		c.w += k
 		if k == 0 && err != nil {
 			if err == io.EOF && c.w > c.r {

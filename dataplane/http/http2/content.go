@@ -41,8 +41,7 @@ func (st *Stream) store(p []byte) {
 // link appends a chunk that was read directly, and tells whether it has taken it: a small piece is copied instead, so that
 // no mostly empty memory is held.
 func (st *Stream) link(buf []byte, n int) bool {
-	last := len(st.chunks) - 1
-	if last >= 0 && len(st.chunks[last].buf)-st.chunks[last].w >= n || n < len(buf)/4 {
+	if n < len(buf)/4 {
 		st.store(buf[:n])
 		return false
 	}

@@ -95,19 +95,19 @@ func (c *conn) encodeTrailer(h *message.Header) []byte {
 func connectionField(name string) bool {
 	switch len(name) {
 	case 2:
-		return fold(name, "te")
+		return message.Fold(name, "te")
 	case 4:
-		return fold(name, "host")
+		return message.Fold(name, "host")
 	case 7:
-		return fold(name, "upgrade")
+		return message.Fold(name, "upgrade")
 	case 10:
-		return fold(name, "connection") || fold(name, "keep-alive")
+		return message.Fold(name, "connection") || message.Fold(name, "keep-alive")
 	case 14:
-		return fold(name, "content-length")
+		return message.Fold(name, "content-length")
 	case 16:
-		return fold(name, "proxy-connection")
+		return message.Fold(name, "proxy-connection")
 	case 17:
-		return fold(name, "transfer-encoding")
+		return message.Fold(name, "transfer-encoding")
 	}
 	return false
 }

@@ -69,7 +69,7 @@ func (b *block) field(name, value string) bool {
 		return b.pseudo(name, value)
 	}
 	b.regular = true
-	if !all(name, isName) {
+	if !message.All(name, message.IsName) {
 		b.bad = "field name with upper case or a forbidden character"
 		return false
 	}
@@ -127,7 +127,7 @@ func (b *block) own(name, value string) bool {
 	switch len(name) {
 	case 2:
 		if name == "te" && b.kind == requestBlock {
-			if b.trailers = fold(value, "trailers"); !b.trailers {
+			if b.trailers = message.Fold(value, "trailers"); !b.trailers {
 				b.bad = "te other than trailers"
 			}
 			return true
@@ -143,7 +143,7 @@ func (b *block) own(name, value string) bool {
 		case "cookie":
 			return b.crumb(value)
 		case "expect":
-			if b.kind == requestBlock && fold(value, "100-continue") {
+			if b.kind == requestBlock && message.Fold(value, "100-continue") {
 				b.expect = true
 				return true
 			}
@@ -204,21 +204,10 @@ func (b *block) trailer(name, value string) bool {
 	case "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade":
 		return !b.forbid(name, name)
 	}
-	if mayTrail(name) {
+	if message.MayTrail(name) {
 		b.header.Fields = append(b.header.Fields, message.Field{Name: name, Value: value})
 	}
 	return true
-}
-
-// mayTrail leaves out what RFC 9110 section 6.5.1 forbids in trailers: framing, routing, authentication, and the mesh's own
-// words, which are believed in heads only. The list is that of http1.
-func mayTrail(name string) bool {
-	switch name {
-	case "host", "content-length", "te", "trailer", "expect", "authorization", "cookie", "set-cookie", "content-type",
-		"content-encoding", "content-range", "x-request-id", "x-forwarded-for", "x-forwarded-proto":
-		return false
-	}
-	return !hasPrefix(name, "hauberk-") && !hasPrefix(name, "x-hauberk-")
 }
 
 // request makes the request's head of what was read. ended: the head ends the message.
@@ -231,7 +220,7 @@ func (b *block) request(m *message.Request, extended, ended bool) {
 	m.Major, m.Minor = 2, 0
 	m.Trailers, m.ExpectContinue = b.trailers, b.expect
 	switch {
-	case b.method == "" || !all(b.method, isToken):
+	case b.method == "" || !message.All(b.method, message.IsToken):
 		b.bad = "missing or malformed :method"
 	case b.method == "CONNECT":
 		b.connect(m, extended)
@@ -265,7 +254,7 @@ func (b *block) connect(m *message.Request, extended bool) {
 		m.Original = b.authority
 	case !extended:
 		b.bad = ":protocol, which was not announced"
-	case b.protocol == "" || !all(b.protocol, isToken):
+	case b.protocol == "" || !message.All(b.protocol, message.IsToken):
 		b.bad = "malformed :protocol"
 	default:
 		m.Method, m.Upgrade = "GET", b.protocol
@@ -276,11 +265,11 @@ func (b *block) connect(m *message.Request, extended bool) {
 // target reads :scheme and :path: RFC 9113 section 8.3.1.
 func (b *block) target(m *message.Request) {
 	switch {
-	case b.scheme == "" || !all(b.scheme, isToken):
+	case b.scheme == "" || !message.All(b.scheme, message.IsToken):
 		b.bad = "missing or malformed :scheme"
 	case b.path == "*" && m.Method == "OPTIONS":
 		m.Path, m.Asterisk = "*", true
-	case b.path == "" || b.path[0] != '/' || !all(b.path, isTarget):
+	case b.path == "" || b.path[0] != '/' || !message.All(b.path, message.IsTarget):
 		b.bad = "missing or malformed :path"
 	default:
 		m.Path = b.path
@@ -301,7 +290,7 @@ func (b *block) names(m *message.Request) {
 	case b.hosts == 1 && !strings.EqualFold(b.host, b.authority):
 		b.bad = "host and :authority disagree"
 	}
-	if b.bad == "" && (m.Authority == "" || !all(m.Authority, isHost)) {
+	if b.bad == "" && (m.Authority == "" || !message.All(m.Authority, message.IsHost)) {
 		b.bad = "missing or malformed :authority"
 	}
 	m.Authority = strings.ToLower(m.Authority)

@@ -12,7 +12,8 @@ type Options struct {
 	StreamWindow, MaxWindow uint32
 	// MaxHeader bounds a decoded header list in bytes, 32 for each field included [64 KiB]; MaxFields the fields in it [100].
 	MaxHeader, MaxFields int
-	// MaxFrame is the largest frame that we take [64 KiB: larger pieces between two of our proxies are several].
+	// MaxFrame is the largest frame that we take [clients 128 KiB, which is what one of our blocks takes; servers 64 KiB, since a
+	// stranger may send any number of them].
 	MaxFrame uint32
 	// ExtendedConnect: servers announce RFC 8441, clients use it once it is announced.
 	ExtendedConnect bool
@@ -37,7 +38,7 @@ type Options struct {
 	MaxResets, MaxControl int
 }
 
-func (o Options) withDefaults() Options {
+func (o Options) withDefaults(server bool) Options {
 	def := func(v *uint32, d uint32) {
 		if *v == 0 {
 			*v = d
@@ -46,7 +47,10 @@ func (o Options) withDefaults() Options {
 	def(&o.MaxStreams, 100)
 	def(&o.StreamWindow, 64<<10)
 	def(&o.MaxWindow, 4<<20)
-	def(&o.MaxFrame, 64<<10)
+	if server {
+		def(&o.MaxFrame, 64<<10)
+	}
+	def(&o.MaxFrame, blockSize)
 	o.MaxFrame = min(max(o.MaxFrame, defaultFrame), 1<<20)
 	o.StreamWindow = min(o.StreamWindow, maxWindow)
 	o.MaxWindow = min(max(o.MaxWindow, o.StreamWindow), maxWindow)

@@ -9,6 +9,9 @@ import (
 // copyMax is up to which size a piece is copied to what is already pending, rather than written by itself.
 const copyMax = 4 << 10
 
+// record is what one TLS record carries: RFC 8446 section 5.1.
+const record = 16 << 10
+
 // sendable waits until something can be sent, and returns how much. It is called with the lock.
 func (st *Stream) sendable() (int64, error) {
 	c := st.c
@@ -22,13 +25,19 @@ func (st *Stream) sendable() (int64, error) {
 			return 0, errNoHead
 		}
 		if n := min(st.sending.window, c.sendRoom); n > 0 && c.out.bytes <= maxPending {
-			return min(n, int64(c.peer.maxFrame), blockSize-frameHeader), nil
+			return min(n, c.fullFrame()), nil
 		}
 		c.kick(nil) // what is held must not wait for what comes after it
 		if err := st.waitSend(); err != nil {
 			return 0, err
 		}
 	}
+}
+
+// fullFrame is how much content the largest frame has that fills TLS records exactly, its header included: what is left over
+// would be a record of a few bytes.
+func (c *conn) fullFrame() int64 {
+	return min(int64(c.peer.maxFrame)+frameHeader, blockSize)/record*record - frameHeader
 }
 
 // waitSend waits for windows, or for the connection to take what is pending.

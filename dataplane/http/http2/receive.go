@@ -2,6 +2,7 @@ package http2
 
 import (
 	"io"
+	"runtime"
 	"time"
 
 	"github.com/hauberk-mesh/hauberk/internal/buffers"
@@ -33,6 +34,7 @@ func (c *conn) readFrames() error {
 			}
 			continue
 		}
+		c.plenty = false
 		if c.w-c.r < frameHeader+f.length {
 			c.mustEnd()
 		}
@@ -172,6 +174,7 @@ func (c *conn) readPiece(f frame, left int, known, last bool) (int, error) {
 	if c.r == c.w && known && left >= buffers.Small/2 {
 		return c.readDirect(f, left, last)
 	}
+	c.plenty = false
 	if err := c.fill(1); err != nil {
 		return 0, err
 	}
@@ -189,6 +192,9 @@ func (c *conn) readPiece(f frame, left int, known, last bool) (int, error) {
 func (c *conn) readDirect(f frame, left int, last bool) (int, error) {
 	if err := c.settle(); err != nil {
 		return 0, err
+	}
+	if c.plenty {
+		runtime.Gosched() // who takes what came last shall do so while it is in the processor's cache
 	}
 	if c.spare == nil {
 		c.spare = c.newPiece(left)

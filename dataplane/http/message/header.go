@@ -1,7 +1,5 @@
 package message
 
-import "strings"
-
 // Field is one header line. Names keep the case in which they came; they are compared without it.
 type Field struct{ Name, Value string }
 
@@ -11,7 +9,7 @@ type Header struct{ Fields []Field }
 // Get returns the first value of name, or "".
 func (h *Header) Get(name string) string {
 	for i := range h.Fields {
-		if equalFold(h.Fields[i].Name, name) {
+		if EqualFold(h.Fields[i].Name, name) {
 			return h.Fields[i].Value
 		}
 	}
@@ -21,7 +19,7 @@ func (h *Header) Get(name string) string {
 // Has tells whether name is present at all.
 func (h *Header) Has(name string) bool {
 	for i := range h.Fields {
-		if equalFold(h.Fields[i].Name, name) {
+		if EqualFold(h.Fields[i].Name, name) {
 			return true
 		}
 	}
@@ -36,7 +34,7 @@ func (h *Header) Set(name, value string) {
 	found := false
 	kept := h.Fields[:0]
 	for _, f := range h.Fields {
-		if equalFold(f.Name, name) {
+		if EqualFold(f.Name, name) {
 			if found {
 				continue
 			}
@@ -55,7 +53,7 @@ func (h *Header) Set(name, value string) {
 func (h *Header) Del(name string) {
 	kept := h.Fields[:0]
 	for _, f := range h.Fields {
-		if !equalFold(f.Name, name) {
+		if !EqualFold(f.Name, name) {
 			kept = append(kept, f)
 		}
 	}
@@ -64,5 +62,3 @@ func (h *Header) Del(name string) {
 
 // Reset empties the header and keeps its memory.
 func (h *Header) Reset() { h.Fields = h.Fields[:0] }
-
-func equalFold(a, b string) bool { return len(a) == len(b) && strings.EqualFold(a, b) }
