@@ -107,18 +107,7 @@ func (x *exchange) Try(n int, fresh bool) resilience.Outcome {
 	}
 	up, err := x.open(e, fresh)
 	if err != nil {
-		x.rec.TransportFailure = err.Error()
-		if errors.Is(err, context.DeadlineExceeded) {
-			if x.cause = x.overdue(); x.cause != nil {
-				return resilience.Failed
-			}
-		}
-		x.cause = &reasonConnect
-		if upstream.Overflow(err) {
-			x.cause = &reasonOverflow
-			return resilience.Failed
-		}
-		return resilience.ConnectFailed
+		return x.unconnected(err)
 	}
 	x.setUpstream(up)
 	e.Begin()
@@ -128,20 +117,40 @@ func (x *exchange) Try(n int, fresh bool) resilience.Outcome {
 	return outcome
 }
 
-// open begins an exchange with e. To make a connection for it takes no longer than the request may last.
+// unconnected notes why there is no connection, and tells whether another endpoint may be tried.
+func (x *exchange) unconnected(err error) resilience.Outcome {
+	x.rec.TransportFailure = err.Error()
+	if errors.Is(err, context.DeadlineExceeded) {
+		if x.cause = x.overdue(); x.cause != nil {
+			return resilience.Failed
+		}
+	}
+	x.cause = &reasonConnect
+	if upstream.Overflow(err) {
+		x.cause = &reasonOverflow
+		return resilience.Failed
+	}
+	return resilience.ConnectFailed
+}
+
+// open begins an exchange with e.
 func (x *exchange) open(e *upstream.Endpoint, fresh bool) (upstream.Stream, error) {
 	if !fresh {
 		if up, ok := x.cluster.Kept(e); ok {
 			return up, nil
 		}
 	}
-	ctx := x.caller()
-	if at := x.earliest(time.Time{}); !at.IsZero() {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, at)
-		defer cancel()
-	}
+	ctx, cancel := x.connecting()
+	defer cancel()
 	return x.cluster.Open(ctx, e, fresh)
+}
+
+// connecting is the context in which a connection is made: that takes no longer than the request may last.
+func (x *exchange) connecting() (context.Context, context.CancelFunc) {
+	if at := x.earliest(time.Time{}); !at.IsZero() {
+		return context.WithDeadline(x.caller(), at)
+	}
+	return x.caller(), func() {}
 }
 
 // pick chooses an endpoint that was not tried yet.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/hauberk-mesh/hauberk/dataplane/http/message"
+	"github.com/hauberk-mesh/hauberk/dataplane/resilience"
 	"github.com/hauberk-mesh/hauberk/dataplane/tcp"
 )
 
@@ -19,13 +20,19 @@ func (x *exchange) upgrade() {
 
 // connectTCP answers a CONNECT for an endpoint that speaks no HTTP: its content becomes a connection there.
 func (x *exchange) connectTCP() {
-	for x.last = x.pick(); x.last != nil; x.last = x.pick() {
+	outcome := resilience.NoEndpoint
+	for outcome != resilience.Failed {
+		if x.last = x.pick(); x.last == nil {
+			break
+		}
 		x.tried = append(x.tried, x.last)
 		x.rec.Attempts++
 		x.rec.UpstreamHost = x.last.Addr()
-		up, err := x.cluster.Connect(x.caller(), x.last)
+		ctx, cancel := x.connecting()
+		up, err := x.cluster.Connect(ctx, x.last)
+		cancel()
 		if err != nil {
-			x.rec.TransportFailure = err.Error()
+			outcome = x.unconnected(err)
 			continue
 		}
 		x.resp = message.Response{Status: 200, Length: message.Absent, Header: x.resp.Header}
@@ -35,11 +42,7 @@ func (x *exchange) connectTCP() {
 		_ = up.Close()
 		return
 	}
-	if x.rec.Attempts == 0 {
-		x.refuse(&reasonNoEndpoint)
-		return
-	}
-	x.refuse(&reasonConnect)
+	x.giveUp(outcome)
 }
 
 // tunnel answers the client and copies opaque bytes between it and up. The request's timeout does not hold any more; its idle

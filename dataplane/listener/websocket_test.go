@@ -3,6 +3,7 @@ package listener_test
 import (
 	"bufio"
 	"crypto/sha1"
+	"crypto/tls"
 	"encoding/base64"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ import (
 
 	hhttp "github.com/hauberk-mesh/hauberk/dataplane/http"
 	"github.com/hauberk-mesh/hauberk/dataplane/route"
+	"github.com/hauberk-mesh/hauberk/dataplane/upstream"
 )
 
 // Connections that change to opaque bytes, in every combination of versions.
@@ -263,5 +265,50 @@ func TestConnect(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// A terminated CONNECT says why there is no connection, and waits for one no longer than the request may last.
+func TestConnectRefused(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		cluster func(*upstream.Spec)
+		took    time.Duration
+		want    string
+		flags   string
+	}{
+		{"overflow", func(s *upstream.Spec) {
+			s.Limits = &upstream.Limits{Pending: upstream.NoLimit, Requests: upstream.NoLimit, Retries: upstream.NoLimit}
+		}, 0, "503 upstream_overflow", "UO"},
+		{"silence", func(s *upstream.Spec) {
+			s.ConnectTimeout = time.Minute
+			s.TLS = &upstream.TLS{Opaque: &tls.Config{InsecureSkipVerify: true}}
+		}, 2 * time.Second, "504 request_timeout", "DT"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := memory()
+				addr := script(t, n, func(c net.Conn, r *bufio.Reader) { _, _ = io.Copy(io.Discard, r) })
+				p := start(t, n, proxyOptions{endpoints: []string{addr}, http: func(s *hhttp.Spec) { s.Upgrades.Connect = true },
+					cluster: tc.cluster, route: func(r *route.Route) {
+						r.Match, r.ConnectTerminate, r.MaxStream = &route.Match{Connect: true}, true, 2*time.Second
+					}})
+				began := time.Now()
+				c := patient(p.conn())
+				fmt.Fprint(c, "CONNECT there:22 HTTP/1.1\r\nHost: there:22\r\n\r\n")
+				resp, err := http.ReadResponse(bufio.NewReader(c), &http.Request{Method: "GET"})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := fmt.Sprint(resp.StatusCode, " ", resp.Header.Get("x-hauberk-reason")); got != tc.want || time.Since(began) != tc.took {
+					t.Errorf("%s after %s", got, time.Since(began))
+				}
+				c.Close()
+				if rec := p.rec.wait(t, 1)[0]; rec.Flags != tc.flags {
+					t.Errorf("%+v", rec)
+				}
+				p.stop()
+			})
+		})
 	}
 }
