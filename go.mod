@@ -1,9 +1,10 @@
 module github.com/hauberk-mesh/hauberk
 
-go 1.26.0
+go 1.26.4
 
 require (
 	github.com/bufbuild/protocompile v0.14.1
+	github.com/c2sp/wycheproof v0.0.0-20260902155932-3fa63dd0344a
 	github.com/envoyproxy/go-control-plane v0.14.0
 	github.com/envoyproxy/go-control-plane/envoy v1.40.0
 	github.com/go-jose/go-jose/v4 v4.1.8
