@@ -7,10 +7,10 @@ VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo de
 LDFLAGS   := -s -w -X github.com/hauberk-mesh/hauberk/cli.buildVersion=$(VERSION)
 TESTFLAGS ?=
 
-.PHONY: help build demo test root-test lint gen soak bench bench-peers fuzz clean
+.PHONY: help build demo test root-test lint gen soak bench bench-peers bench-handshake bench-handshake-clients fuzz clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
 
 build: ## bin/hauberk, static, without cgo
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/hauberk ./cmd/hauberk
@@ -51,6 +51,18 @@ bench: ## Go benchmarks of the request path and of a config push
 
 bench-peers: build ## Hauberk beside HAProxy, nginx and Envoy, those that are on PATH (BENCHFLAGS="-w w1 -reps 5")
 	$(GO) run ./bench -hauberk bin/hauberk $(BENCHFLAGS)
+
+bench-handshake: build ## TLS handshakes: one core of Hauberk beside one of nginx, HAProxy and Envoy
+	$(GO) run ./bench -hauberk bin/hauberk -w w3rsa,w3ec,w3mtls,hsrsa,hsmrsa,hsec,hsmec -peers nginx,haproxy,envoy,hauberk $(BENCHFLAGS)
+
+# Newer versions need a newer Go.
+K6     := go.k6.io/k6@v1.8.1
+FORTIO := fortio.org/fortio@v1.63.0
+
+bench-handshake-clients: build ## the same by Fortio and k6, 2,000 connections, batches on and off (installs both for the time)
+	@bin=$$(mktemp -d) && trap 'rm -rf "$$bin"' EXIT && \
+	  GOBIN=$$bin $(GO) install $(FORTIO) && GOBIN=$$bin $(GO) install $(K6) && \
+	  PATH=$$bin:$$PATH $(GO) run ./bench -hauberk bin/hauberk -w fortio,k6 -peers hauberk-memory,hauberk -base hauberk-memory $(BENCHFLAGS)
 
 fuzz: ## each fuzz target for a few seconds
 	@for pkg in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \

@@ -40,9 +40,9 @@ func TestEveryWorkload(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := "w1,w1pin,w2,w4,w5,w6"
-	if runtime.NumCPU() < 2 {
-		names = "w1,w2,w4,w5,w6"
+	names := "w1,w2,w4,w5,w6"
+	if runtime.NumCPU() > 1 {
+		names += ",w1pin,w3rsa,w3mtls,hsmrsa,hsec"
 	}
 	var out, progress bytes.Buffer
 	o := options{workloads: names, peers: "direct,hauberk,hauberk-h1", base: "hauberk", output: "json", reps: 1,
@@ -80,7 +80,7 @@ func TestEveryWorkload(t *testing.T) {
 	}
 	for _, name := range strings.Split(names, ",") {
 		want := 3
-		if name == "w6" {
+		if name == "w6" || strings.HasPrefix(name, "w3") || strings.HasPrefix(name, "hs") { // not without a proxy
 			want = 2
 		}
 		if seen[name] != want {
@@ -92,7 +92,8 @@ func TestEveryWorkload(t *testing.T) {
 func TestTable(t *testing.T) {
 	w := workload{name: "w", title: "W", columns: []column{
 		{metric: "requestsPerSecond", title: "req/s", mark: 1.15, aim: 1.25}, {metric: "p50Micros", title: "p50 us", digits: 1},
-		{metric: "addedP50Micros", title: "added", mark: 1, aim: 0.8},
+		{metric: "p50Micros", against: "b"}, {metric: "addedP50Micros", title: "added", mark: 1, aim: 0.8},
+		{metric: "addedP50Micros", against: "b", mark: 2, aim: 3},
 	}}
 	r := results{base: "a", absent: []string{"envoy (not on PATH)"}}
 	for _, v := range []float64{10, 40, 20} {
@@ -107,11 +108,11 @@ func TestTable(t *testing.T) {
 	const want = `
 ### W
 
-| peer | req/s | x (mark 1.15, aim 1.25) | p50 us | added | x (mark 1.00, aim 0.80) | runs | errors | noise |
-|---|---|---|---|---|---|---|---|---|
-| a | 20 | 1.00 | 20.0 | 15 | 1.00 | 3 | 0 | 0.10 |
-| b | 40 | 2.00 | 10.0 | 5 | 0.33 | 3 | 1 | 0.10 |
-| direct | 60 | 3.00 | 5.0 |  |  | 3 | 0 | 0.10 |
+| peer | req/s | x (mark 1.15, aim 1.25) | p50 us | x b | added | x (mark 1.00, aim 0.80) | x b (mark 2.00, aim 3.00) | runs | errors | noise |
+|---|---|---|---|---|---|---|---|---|---|---|
+| a | 20 | 1.00 | 20.0 | 2.00 | 15 | 1.00 | 3.00 | 3 | 0 | 0.10 |
+| b | 40 | 2.00 | 10.0 | 1.00 | 5 | 0.33 | 1.00 | 3 | 1 | 0.10 |
+| direct | 60 | 3.00 | 5.0 | 0.50 |  |  |  | 3 | 0 | 0.10 |
 
 Not measured: envoy (not on PATH)
 `

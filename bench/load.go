@@ -22,26 +22,31 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// loadMain is the client. It says one line when the warm-up is over, and its result as JSON when the time is.
+// loadMain is the client. It says one line when the warm-up is over, one when the time is, while it still goes on, and its
+// result as JSON when all requests have ended.
 func loadMain(args []string, out io.Writer) error {
 	fs := flag.NewFlagSet("load", flag.ContinueOnError)
-	mode := fs.String("mode", "http", "http, grpc, or hold: open connections and do nothing")
+	mode := fs.String("mode", "http", "http, grpc, hold (open connections and do nothing), connect (a connection for each request), "+
+		"or handshake (without any request)")
 	address, path := fs.String("addr", "", "host:port"), fs.String("path", "/", "of HTTP requests")
 	n, rate := fs.Int("connections", 64, "connections, or gRPC calls in flight"), fs.Float64("rate", 0, "requests a second; 0: as many as are answered")
 	warm, measured := fs.Duration("warm", time.Second, "warm-up"), fs.Duration("measured", time.Second, "measured time")
-	secure, dir := fs.Bool("tls", false, "mutual TLS"), fs.String("dir", "", "of the certificates")
+	kind, dir := fs.String("tls", "", "the server's kind of key: ec or rsa (default: no TLS)"), fs.String("dir", "", "of the certificates")
+	certified := fs.Bool("certified", false, "prove who we are")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
 	var config *tls.Config
-	if *secure {
+	if *kind != "" {
+		var closing func()
 		var err error
-		if config, err = clientTLS(*dir); err != nil {
+		if config, closing, err = clientTLS(*dir, *kind, *certified); err != nil {
 			return err
 		}
+		defer closing()
 	}
-	connect := func(int) (request, error) {
-		c, err := dialHTTP(*address, *path, config)
+	connect := func(worker int) (request, error) {
+		c, err := dialHTTP(worker, *address, *path, config)
 		if err != nil {
 			return nil, err
 		}
@@ -50,6 +55,8 @@ func loadMain(args []string, out io.Writer) error {
 	switch *mode {
 	case "hold":
 		return hold(*n, *measured, connect, out)
+	case "connect", "handshake":
+		connect = newConnections(*address, *path, config, *mode == "handshake")
 	case "grpc":
 		var err error
 		if connect, err = grpcCalls(*address); err != nil {
@@ -73,6 +80,7 @@ type load struct {
 	mu        sync.Mutex // guards below
 	latencies []time.Duration
 	bytes     float64
+	requests  float64 // of one that was under way at an end, the part within
 	errors    int
 	lastError error
 }
@@ -84,6 +92,8 @@ func (l *load) run(n int, out io.Writer) error {
 	}
 	time.Sleep(time.Until(l.begin))
 	fmt.Fprintln(out, "measuring")
+	time.Sleep(time.Until(l.end))
+	fmt.Fprintln(out, "measured")
 	workers.Wait()
 	if len(l.latencies) == 0 {
 		return fmt.Errorf("no request succeeded: %v", l.lastError)
@@ -95,10 +105,10 @@ func (l *load) run(n int, out io.Writer) error {
 	quantile := func(q float64) float64 {
 		return float64(l.latencies[int(q*float64(len(l.latencies)-1))]) / float64(time.Microsecond)
 	}
-	seconds, requests := l.end.Sub(l.begin).Seconds(), float64(len(l.latencies))
+	seconds := l.end.Sub(l.begin).Seconds()
 	err := json.NewEncoder(out).Encode(metrics{
-		"requests": requests, "bytes": l.bytes, "errors": float64(l.errors),
-		"requestsPerSecond": requests / seconds, "megabytesPerSecond": l.bytes / seconds / 1e6,
+		"requests": l.requests, "bytes": l.bytes, "errors": float64(l.errors),
+		"requestsPerSecond": l.requests / seconds, "megabytesPerSecond": l.bytes / seconds / 1e6,
 		"p50Micros": quantile(0.5), "p90Micros": quantile(0.9), "p99Micros": quantile(0.99), "p999Micros": quantile(0.999),
 	})
 	time.Sleep(time.Second) // our own processor time is read meanwhile
@@ -153,7 +163,8 @@ func (l *load) over(now time.Time) bool {
 	return len(l.latencies) > 0 || now.After(l.end.Add(firstAnswer))
 }
 
-// note counts what lies in the measured time; of a long body the part that does.
+// note counts what lies in the measured time; of a request at its edge, and of its body, the part that does. Latencies are of
+// those that lie in it as a whole.
 func (l *load) note(began, ended time.Time, got int64, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -163,7 +174,9 @@ func (l *load) note(began, ended time.Time, got int64, err error) {
 		return
 	}
 	within := max(0, earlier(ended, l.end).Sub(later(began, l.begin)))
-	l.bytes += float64(got) * float64(within) / float64(max(1, ended.Sub(began)))
+	part := float64(within) / float64(max(1, ended.Sub(began)))
+	l.requests += part
+	l.bytes += float64(got) * part
 	if !began.Before(l.begin) && (!ended.After(l.end) || len(l.latencies) == 0) {
 		l.latencies = append(l.latencies, ended.Sub(began))
 	}
@@ -221,8 +234,10 @@ type httpClient struct {
 	request []byte
 }
 
-func dialHTTP(address, path string, config *tls.Config) (*httpClient, error) {
-	c, err := net.DialTimeout("tcp", address, 5*time.Second)
+// dialHTTP connects from an address that others of a hundred workers don't have, or short connections would run out of ports.
+func dialHTTP(worker int, address, path string, config *tls.Config) (*httpClient, error) {
+	d := net.Dialer{Timeout: 5 * time.Second, KeepAlive: -1, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+worker%100))}}
+	c, err := d.Dial("tcp", address)
 	if err != nil {
 		return nil, err
 	}
@@ -236,6 +251,35 @@ func dialHTTP(address, path string, config *tls.Config) (*httpClient, error) {
 	}
 	text := "GET " + path + " HTTP/1.1\r\nHost: localhost\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n"
 	return &httpClient{c, bufio.NewReaderSize(c, size), []byte(text)}, nil
+}
+
+// newConnections makes a connection for each request, or for none: then what is asked for is the handshake.
+func newConnections(address, path string, config *tls.Config, bare bool) func(int) (request, error) {
+	return func(worker int) (request, error) {
+		return func() (int64, error) {
+			c, err := dialHTTP(worker, address, path, config)
+			if err != nil {
+				return 0, err
+			}
+			defer c.Close()
+			if t, ok := c.Conn.(*tls.Conn); ok && bare {
+				return 0, shake(t)
+			}
+			return c.get()
+		}, nil
+	}
+}
+
+// shake is over when the server has hung up: then it is through with the handshake, too.
+func shake(c *tls.Conn) error {
+	if err := c.Handshake(); err != nil {
+		return err
+	}
+	if err := errors.Join(c.CloseWrite(), c.NetConn().(*net.TCPConn).CloseWrite()); err != nil {
+		return err
+	}
+	_, _ = io.Copy(io.Discard, c.NetConn()) // by an alert, an end, or a reset: that differs
+	return nil
 }
 
 func (c *httpClient) get() (int64, error) {

@@ -2,6 +2,10 @@
 //
 //	client --HTTP--> egress sidecar --mutual TLS--> ingress sidecar --HTTP--> backend
 //
+// or as gateways, where it is TLS handshakes that count:
+//
+//	client --TLS, a new connection each time--> proxy --HTTP--> backend
+//
 // HAProxy, nginx and Envoy are measured if they are on PATH, Hauberk from bin/hauberk. Runs are interleaved between peers and
 // medians compared as ratios: on a shared machine nothing else means anything. Client and backend are this program again, in
 // processes of their own. It is not a load tester for other topologies.

@@ -16,7 +16,7 @@ type metrics map[string]float64
 
 // measure builds the topology of p, runs w on it, and ends it.
 func (g *ground) measure(w workload, p peer) (metrics, error) {
-	if w.mode == "hold" && p.config == "" {
+	if (w.mode == "hold" || w.gateway != "") && p.config == "" {
 		return nil, errNotForPeer
 	}
 	t, err := g.build(w, p)
@@ -24,8 +24,11 @@ func (g *ground) measure(w workload, p peer) (metrics, error) {
 		return nil, err
 	}
 	defer t.stop()
-	if w.mode == "hold" {
+	switch {
+	case w.mode == "hold":
 		return t.hold()
+	case w.tool != "":
+		return t.tool()
 	}
 	return t.load()
 }
@@ -42,6 +45,11 @@ func (t *topology) load() (metrics, error) {
 	}
 	ours := []*process{t.backend, client}
 	proxies0, ours0, machine0, began := used(t.proxies()), used(ours), machineUsed(), time.Now()
+	if _, err := client.line(); err != nil {
+		return nil, fmt.Errorf("load generator: %w", err)
+	}
+	proxies, others, seconds := used(t.proxies())-proxies0, machineUsed()-machine0, time.Since(began).Seconds()
+	others -= proxies + used(ours) - ours0
 	m, err := client.result()
 	if err != nil {
 		return nil, fmt.Errorf("load generator: %w", err)
@@ -49,13 +57,16 @@ func (t *topology) load() (metrics, error) {
 	if m["errors"] > 0 {
 		fmt.Fprintf(t.g.progress, "%s: %s\n", t.w.name, client.logTail())
 	}
-	proxies, others := used(t.proxies())-proxies0, machineUsed()-machine0
-	others -= proxies + used(ours) - ours0
-	m["noise"] = max(0, others) / time.Since(began).Seconds() / float64(runtime.NumCPU())
+	m["noise"] = max(0, others) / seconds / cores()
 	if len(t.proxies()) > 0 {
 		m["cpuMicrosPerRequest"] = proxies * 1e6 / max(1, m["requests"])
 		m["cpuSecondsPerGigabyte"] = proxies * 1e9 / max(1, m["bytes"])
-		m["ingressMegabytes"], m["egressMegabytes"] = t.ingress.resident(), t.egress.resident()
+		m["handshakesPerCPUSecond"] = m["requests"] / max(1/tick, proxies) // of workloads with one each
+		m["busy"] = proxies / seconds
+		m["ingressMegabytes"] = t.ingress.resident()
+	}
+	if t.egress != nil {
+		m["egressMegabytes"] = t.egress.resident()
 	}
 	return m, nil
 }
@@ -69,7 +80,7 @@ func (t *topology) hold() (metrics, error) {
 		metric string
 		proxy  *process
 		args   []string
-	}{{"tlsMegabytes", t.ingress, []string{"-tls"}}, {"plainMegabytes", t.egress, nil}} { // the second reaches the ingress too
+	}{{"tlsMegabytes", t.ingress, []string{"-tls", ec, "-certified"}}, {"plainMegabytes", t.egress, nil}} { // the second reaches the ingress too
 		client, err := t.client(on.proxy.listen, on.args...)
 		if err != nil {
 			return nil, err
@@ -102,6 +113,8 @@ func used(processes []*process) (seconds float64) {
 	}
 	return seconds
 }
+
+func cores() float64 { return float64(runtime.NumCPU()) }
 
 // tick is USER_HZ, in which the kernel counts for programs whatever its own is.
 const tick = 100

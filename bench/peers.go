@@ -33,6 +33,7 @@ var known = []peer{
 	{name: "envoy-h2", program: "envoy", args: envoyArgs, config: "envoy.yaml", mesh: "h2"},
 	{name: "hauberk", args: hauberkArgs, config: "envoy.yaml", mesh: "h2"},
 	{name: "hauberk-h1", args: hauberkArgs, config: "envoy.yaml"},
+	{name: "hauberk-memory", args: append(slices.Clone(hauberkArgs), "--key-provider", "memory"), config: "envoy.yaml", mesh: "h2"},
 }
 
 var (
@@ -44,6 +45,8 @@ var (
 type role struct {
 	Listen, Upstream    string // host:port
 	Ingress, Egress     bool   // TLS comes in, or goes out
+	Certified           bool   // whoever comes in has to prove who he is
+	Kind                string // of our key
 	H2                  bool   // clients and the backend speak HTTP/2
 	MeshH2              bool   // the sidecars speak HTTP/2 to each other
 	Threads             int

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -64,17 +65,16 @@ func median(v []float64) float64 {
 	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
 }
 
-// ratios are a row's medians over those of the base peer, by metric.
+// ratios are a row's medians over those of the base peer, or of the one that a column is against.
 func (r *results) ratios(of *row) metrics {
-	ratios := metrics{}
-	base := r.row(of.w.name, r.base)
-	if base == nil {
-		return ratios
-	}
-	own, theirs := r.medians(of), r.medians(base)
+	ratios, own := metrics{}, r.medians(of)
 	for _, c := range of.w.columns {
-		if v, ok := own[c.metric]; ok && theirs[c.metric] > 0 {
-			ratios[c.metric] = v / theirs[c.metric]
+		base := r.row(of.w.name, cmp.Or(c.against, r.base))
+		if base == nil {
+			continue
+		}
+		if v, theirs := own[c.metric], r.medians(base)[c.metric]; v > 0 && theirs > 0 {
+			ratios[c.ratio()] = v / theirs
 		}
 	}
 	return ratios
@@ -90,9 +90,11 @@ func (r *results) table(out io.Writer) error {
 		m, ratios := r.medians(of), r.ratios(of)
 		fmt.Fprintf(&b, "| %s |", of.peer)
 		for _, c := range of.w.columns {
-			b.WriteString(cell(m, c.metric, "%.*f", c.digits))
-			if c.mark != 0 {
-				b.WriteString(cell(ratios, c.metric, "%.*f", 2))
+			if c.against == "" {
+				b.WriteString(cell(m, c.metric, "%.*f", c.digits))
+			}
+			if c.mark != 0 || c.against != "" {
+				b.WriteString(cell(ratios, c.ratio(), "%.*f", 2))
 			}
 		}
 		fmt.Fprintf(&b, " %d |%s%s\n", len(of.runs), cell(m, "errors", "%.*f", 0), cell(m, "noise", "%.*f", 2))
@@ -108,12 +110,19 @@ func (r *results) head(b *strings.Builder, w workload) {
 	fmt.Fprintf(b, "\n### %s\n\n| peer |", w.title)
 	rule := "|---|"
 	for _, c := range w.columns {
-		fmt.Fprintf(b, " %s |", c.title)
-		rule += "---|"
-		if c.mark != 0 {
-			fmt.Fprintf(b, " x (mark %.2f, aim %.2f) |", c.mark, c.aim)
+		if c.against == "" {
+			fmt.Fprintf(b, " %s |", c.title)
 			rule += "---|"
 		}
+		if c.mark == 0 && c.against == "" {
+			continue
+		}
+		rule += "---|"
+		b.WriteString(strings.TrimRight(" x "+c.against, " "))
+		if c.mark != 0 {
+			fmt.Fprintf(b, " (mark %.2f, aim %.2f)", c.mark, c.aim)
+		}
+		b.WriteString(" |")
 	}
 	fmt.Fprintf(b, " runs | errors | noise |\n%s---|---|---|\n", rule)
 }

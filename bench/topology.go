@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -73,8 +74,12 @@ func (g *ground) build(w workload, p peer) (t *topology, err error) {
 	if err := t.backend.listens(t.entry); err != nil || p.config == "" {
 		return t, err
 	}
+	if w.gateway != "" {
+		t.ingress, err = t.sidecar(p, role{Ingress: true, Certified: w.mutual, Kind: w.gateway})
+		return t, err
+	}
 	began := time.Now()
-	if t.ingress, err = t.sidecar(p, role{Ingress: true}); err != nil {
+	if t.ingress, err = t.sidecar(p, role{Ingress: true, Certified: true, Kind: ec}); err != nil {
 		return t, err
 	}
 	if !w.h2() {
@@ -83,14 +88,14 @@ func (g *ground) build(w workload, p peer) (t *topology, err error) {
 		}
 		t.ready = time.Since(began)
 	}
-	t.egress, err = t.sidecar(p, role{Egress: true})
+	t.egress, err = t.sidecar(p, role{Egress: true, Kind: ec})
 	return t, err
 }
 
 // sidecar puts one more proxy in front of the chain.
 func (t *topology) sidecar(p peer, r role) (_ *process, err error) {
-	r.Upstream, r.H2, r.MeshH2, r.Threads = t.entry, t.w.h2(), p.mesh == "h2", t.w.threads()
-	r.Cert, r.Key, r.Both, r.CA = t.g.file("leaf.crt"), t.g.file("leaf.key"), t.g.file("leaf.pem"), t.g.file("ca.crt")
+	r.Upstream, r.H2, r.MeshH2, r.Threads = t.entry, t.w.h2(), p.mesh == "h2" && t.w.gateway == "", t.w.threads()
+	r.Cert, r.Key, r.Both, r.CA = t.g.file(r.Kind+".crt"), t.g.file(r.Kind+".key"), t.g.file(r.Kind+".pem"), t.g.file("ca.crt")
 	if r.Listen, err = freeAddress(); err != nil {
 		return nil, err
 	}
@@ -110,10 +115,7 @@ func (t *topology) sidecar(p peer, r role) (_ *process, err error) {
 }
 
 func (t *topology) proxies() []*process {
-	if t.ingress == nil {
-		return nil
-	}
-	return []*process{t.ingress, t.egress}
+	return slices.DeleteFunc([]*process{t.ingress, t.egress}, func(p *process) bool { return p == nil })
 }
 
 func (t *topology) stop() {
@@ -128,8 +130,8 @@ func (t *topology) stop() {
 
 // client starts the load generator against address. It says one line when it begins to measure, and one with the result.
 func (t *topology) client(address string, args ...string) (*process, error) {
-	args = append([]string{t.g.self, "load", "-addr", address, "-dir", t.g.dir}, args...)
-	return t.g.start(append(args, t.w.arguments()...), []string{asBench}, t.w.core(1))
+	line := slices.Concat([]string{t.g.self, "load", "-addr", address, "-dir", t.g.dir}, t.w.arguments(), args) // the last word counts
+	return t.g.start(line, []string{asBench}, t.w.core(1))
 }
 
 // process is a program that was started, with its children.
@@ -223,12 +225,13 @@ func (p *process) listens(address string) error {
 
 // answersTLS waits until address answers a request over mutual TLS.
 func (g *ground) answersTLS(address string) error {
-	config, err := clientTLS(g.dir)
+	config, closing, err := clientTLS(g.dir, ec, true)
 	if err != nil {
 		return err
 	}
+	defer closing()
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
-		c, err2 := dialHTTP(address, "/", config)
+		c, err2 := dialHTTP(0, address, "/", config)
 		if err2 == nil {
 			_, err2 = c.get()
 			_ = c.Close()

@@ -25,7 +25,8 @@ func (p *program) check() *cobra.Command {
 		Short: "Look for what is wrong with the mesh; exits 1 if something is",
 		Long: "Checks that the API answers, that the credential is good, how long certificates live, that clocks agree, that every\n" +
 			"dataplane is connected and runs what it should, that every service has an endpoint that answers, and that there are\n" +
-			"permissions. A warning does not fail.",
+			"permissions. It says where each dataplane keeps its private keys and what computes with them, and what a proxy on this\n" +
+			"machine would do. A warning does not fail.",
 		Example: "  hauberk check\n  hauberk check --mesh payments -o json",
 		Args:    args(0, 0, "no arguments"),
 	}
@@ -34,7 +35,7 @@ func (p *program) check() *cobra.Command {
 	cmd.Flags().Lookup("mesh").DefValue = ""
 	out := outputFlag(cmd)
 	return p.verb(cmd, func(ctx context.Context, _ []string) error {
-		all := p.checks(ctx, c)
+		all := append([]rest.Check{checkKeysHere()}, p.checks(ctx, c)...)
 		err := p.print(*out, map[string]any{"checks": all}, func(w io.Writer) {
 			row(w, "RESULT", "CHECK", "MESH", "WHAT WAS SEEN")
 			for _, k := range all {

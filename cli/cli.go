@@ -73,7 +73,7 @@ func (p *program) root() *cobra.Command {
 	for group, verbs := range map[string][]*cobra.Command{
 		groupRun:    {p.controlPlane(), p.dataplane(), p.proxy(), p.token(), p.identity(), p.demo()},
 		groupIntent: {p.apply(), p.get(), p.describe(), p.delete()},
-		groupSee:    {p.status(), p.edges(), p.stat(), p.why(), p.inspect(), p.check()},
+		groupSee:    {p.status(), p.edges(), p.stat(), p.why(), p.inspect(), p.check(), p.bench()},
 		"":          {p.version(), p.completion()},
 	} {
 		for _, v := range verbs {

@@ -56,6 +56,8 @@ func TestSessions(t *testing.T) {
 			"shows":   shows,
 			"setport": setPort,
 			"expand":  expand,
+			"page":    page,
+			"keypair": keypair,
 			"request": func(ts *testscript.TestScript, _ bool, args []string) { request(ts, args, 30*time.Second) },
 			"once":    func(ts *testscript.TestScript, _ bool, args []string) { request(ts, args, 0) },
 		},

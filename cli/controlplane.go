@@ -7,7 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/hauberk-mesh/hauberk/accel/keyprovider/software"
+	"github.com/hauberk-mesh/hauberk/accel/keyprovider/memory"
+	"github.com/hauberk-mesh/hauberk/accel/keyprovider/undumpable"
 	"github.com/hauberk-mesh/hauberk/controlplane"
 	"github.com/hauberk-mesh/hauberk/policy/all"
 )
@@ -44,7 +45,8 @@ func (p *program) controlPlaneRun() *cobra.Command {
 				return usagef("%s %q: write host:port, as 127.0.0.1:5681", flag, addr)
 			}
 		}
-		cfg.DataDir, cfg.Keys, cfg.Logger = p.expand(cfg.DataDir), software.New(), logs.logger(p.stderr)
+		cfg.DataDir, cfg.Keys, cfg.Logger = p.expand(cfg.DataDir), memory.New(), logs.logger(p.stderr)
+		undumpable.SetOrLog(cfg.Logger)
 		cp, err := controlplane.New(cfg)
 		if err != nil {
 			return err

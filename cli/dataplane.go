@@ -15,7 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/hauberk-mesh/hauberk/accel/keyprovider/software"
+	"github.com/hauberk-mesh/hauberk/accel/keyprovider/undumpable"
 	"github.com/hauberk-mesh/hauberk/api"
 	"github.com/hauberk-mesh/hauberk/controlplane"
 	"github.com/hauberk-mesh/hauberk/dataplane"
@@ -35,6 +35,8 @@ type dataplaneFlags struct {
 	file, controlPlane, tokenFile, caFile, dataDir string
 	adminAddr, stateDir, pidFile                   string
 	accessLog, accessLogFormat                     string
+	keyProvider                                    *string
+	postQuantum                                    bool
 	drainTime                                      time.Duration
 	logs                                           *logs
 }
@@ -62,7 +64,9 @@ func (p *program) dataplaneRun() *cobra.Command {
 	cmd.Flags().StringVar(&f.accessLogFormat, "access-log-format", "text", "text (Envoy's default format), json, or a format of Envoy's operators")
 	cmd.Flags().DurationVar(&f.drainTime, "drain-time", 30*time.Second, "how long requests in flight may take to end when it stops")
 	cmd.Flags().StringVar(&f.pidFile, "pid-file", "", "file with the id of the process that serves, which an upgrade changes (default: none)")
-	f.logs = logFlags(cmd)
+	cmd.Flags().BoolVar(&f.postQuantum, "post-quantum", false, "exchange keys within the mesh in a way that withstands quantum computers too, "+
+		"with proxies that have this set (SecP256r1MLKEM768)")
+	f.keyProvider, f.logs = keyProviderFlag(cmd), logFlags(cmd)
 	return p.verb(cmd, func(ctx context.Context, _ []string) error { return p.runDataplane(ctx, f) })
 }
 
@@ -83,6 +87,10 @@ func (p *program) runDataplane(ctx context.Context, f *dataplaneFlags) error {
 	if err != nil {
 		return err
 	}
+	undumpable.SetOrLog(cfg.Logger)
+	keys := newKeyProviders(*f.keyProvider, cfg.Logger)
+	defer keys.batch.Close()
+	cfg.Keys, cfg.MoreKeys = keys.first, keys.more
 	cfg.Listen, cfg.Instance, cfg.Upgrade = row.sockets.Listen, row.instance(), row.upgrade
 	proxy, err := dataplane.New(cfg)
 	if err != nil {
@@ -105,6 +113,9 @@ func (p *program) dataplaneConfig(f *dataplaneFlags) (dataplane.Config, error) {
 	}
 	if f.tokenFile == "" {
 		return none, usagef("dataplane run needs --token-file: hauberk token create dataplane makes a token")
+	}
+	if err := checkKeyProvider(*f.keyProvider); err != nil {
+		return none, err
 	}
 	dir := p.expand(f.dataDir)
 	controlPlane, err := xdsURL(f.controlPlane, dir)
@@ -135,7 +146,7 @@ func (p *program) dataplaneConfig(f *dataplaneFlags) (dataplane.Config, error) {
 		StateDir:        f.stateDir,
 		AdminAddr:       f.adminAddr,
 		Filters:         filters.Factories(),
-		Keys:            software.New(),
+		PostQuantum:     f.postQuantum,
 		AccessLogFormat: f.accessLogFormat,
 		Logger:          log,
 		LogLevel:        level,

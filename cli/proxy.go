@@ -3,11 +3,13 @@ package cli
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/hauberk-mesh/hauberk/accel/keyprovider/undumpable"
 	"github.com/hauberk-mesh/hauberk/dataplane/bootstrap"
 	"github.com/hauberk-mesh/hauberk/dataplane/standalone"
 	"github.com/hauberk-mesh/hauberk/internal/footprint"
@@ -24,6 +26,7 @@ func (p *program) proxy() *cobra.Command {
 // proxyFlags are those of proxy run.
 type proxyFlags struct {
 	config, adminAddr, pidFile string
+	keyProvider                *string
 	validate                   bool
 	drainTime                  time.Duration
 	logs                       *logs
@@ -46,13 +49,16 @@ func (p *program) proxyRun() *cobra.Command {
 	cmd.Flags().BoolVar(&f.validate, "validate", false, "only say whether the file is good")
 	cmd.Flags().DurationVar(&f.drainTime, "drain-time", 30*time.Second, "how long requests in flight may take to end when it stops")
 	cmd.Flags().StringVar(&f.pidFile, "pid-file", "", "file with the id of the process that serves, which SIGUSR2 changes (default: none)")
-	f.logs = logFlags(cmd)
+	f.keyProvider, f.logs = keyProviderFlag(cmd), logFlags(cmd)
 	return p.verb(cmd, func(ctx context.Context, _ []string) error { return p.runProxy(ctx, f) })
 }
 
 func (p *program) runProxy(ctx context.Context, f *proxyFlags) error {
 	if f.config == "" {
 		return usagef("proxy run needs --config, the bootstrap file")
+	}
+	if err := checkKeyProvider(*f.keyProvider); err != nil {
+		return err
 	}
 	read := footprint.Start()
 	defer read()
@@ -65,8 +71,12 @@ func (p *program) runProxy(ctx context.Context, f *proxyFlags) error {
 	if err != nil {
 		return err
 	}
+	undumpable.SetOrLog(log)
+	keys := newKeyProviders(*f.keyProvider, f.keyLog(log))
+	defer keys.batch.Close()
 	proxy, err := standalone.New(standalone.Config{
 		Bootstrap: file, AdminAddr: f.adminAddr, Filters: filters.Factories(), Logger: log, LogLevel: level,
+		Keys: keys.first, MoreKeys: keys.more, Getenv: p.getenv,
 		Listen: row.sockets.Listen, DrainTime: f.drainTime, Upgrade: row.upgrade, Version: buildVersion,
 	})
 	if err != nil {
@@ -79,6 +89,14 @@ func (p *program) runProxy(ctx context.Context, f *proxyFlags) error {
 	read()
 	defer frugal(log)()
 	return row.run(ctx, proxy)
+}
+
+// keyLog is where the key providers say what they can do: nowhere, if the proxy is not to run.
+func (f *proxyFlags) keyLog(log *slog.Logger) *slog.Logger {
+	if f.validate {
+		return slog.New(slog.DiscardHandler)
+	}
+	return log
 }
 
 // validateProxy says whether a file is good, and what of it has no effect.

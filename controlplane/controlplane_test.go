@@ -18,7 +18,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hauberk-mesh/hauberk/accel/keyprovider/software"
+	"github.com/hauberk-mesh/hauberk/accel/keyprovider/memory"
 	"github.com/hauberk-mesh/hauberk/api"
 	"github.com/hauberk-mesh/hauberk/api/resource"
 	"github.com/hauberk-mesh/hauberk/controlplane/rest"
@@ -46,7 +46,7 @@ func start(t *testing.T, dir string) *running {
 	r := &running{dir: dir, logs: &buffer{}}
 	cp, err := New(Config{
 		DataDir: dir, APIAddr: "127.0.0.1:0", XDSAddr: "127.0.0.1:0", Kinds: kinds(), Policies: all.Policies(),
-		DefaultPolicies: all.DefaultResources, Keys: software.New(), Version: "v-test", Logger: slog.New(slog.NewTextHandler(r.logs, nil)),
+		DefaultPolicies: all.DefaultResources, Keys: memory.New(), Version: "v-test", Logger: slog.New(slog.NewTextHandler(r.logs, nil)),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -290,7 +290,7 @@ func TestAddressesAreLeft(t *testing.T) {
 }
 
 func TestNewRefuses(t *testing.T) {
-	good := Config{DataDir: "d", Kinds: kinds(), Keys: software.New(), DefaultPolicies: all.DefaultResources}
+	good := Config{DataDir: "d", Kinds: kinds(), Keys: memory.New(), DefaultPolicies: all.DefaultResources}
 	for what, spoil := range map[string]func(*Config){
 		"no data dir": func(c *Config) { c.DataDir = "" },
 		"store":       func(c *Config) { c.Store = "postgres" },
@@ -314,7 +314,7 @@ func TestPortIsTaken(t *testing.T) {
 	}
 	defer l.Close()
 	dir := filepath.Join(t.TempDir(), "data")
-	cp, err := New(Config{DataDir: dir, APIAddr: l.Addr().String(), XDSAddr: "127.0.0.1:0", Kinds: kinds(), Keys: software.New(), DefaultPolicies: all.DefaultResources})
+	cp, err := New(Config{DataDir: dir, APIAddr: l.Addr().String(), XDSAddr: "127.0.0.1:0", Kinds: kinds(), Keys: memory.New(), DefaultPolicies: all.DefaultResources})
 	if err != nil {
 		t.Fatal(err)
 	}

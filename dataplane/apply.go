@@ -25,6 +25,7 @@ func (p *Proxy) Apply(ctx context.Context, u *xdsclient.Update) error {
 		return err
 	}
 	next := p.engine.Graph()
+	p.useKeys(next.Keys)
 	p.tellAllReadiness(old, next)
 	level := slog.LevelInfo
 	if old != nil && changes(u) == 0 {

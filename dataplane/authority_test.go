@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/hauberk-mesh/hauberk/accel/keyprovider"
-	"github.com/hauberk-mesh/hauberk/accel/keyprovider/software"
+	"github.com/hauberk-mesh/hauberk/accel/keyprovider/memory"
 )
 
 // authority signs SVIDs of the trust domain "d".
@@ -58,7 +58,7 @@ func pemOf(c *x509.Certificate, headers map[string]string) []byte {
 // svid is a leaf with its key, as an identity service would sign it.
 func (a *authority) svid(t testing.TB, name, service string) (*x509.Certificate, keyprovider.Key) {
 	t.Helper()
-	key, err := software.New().Generate(context.Background(), keyprovider.ECDSAP256)
+	key, err := memory.New().Generate(context.Background(), keyprovider.ECDSAP256)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,6 +80,6 @@ func (a *authority) kept(t testing.TB, name, service string) []byte {
 		t.Fatal(err)
 	}
 	out := pemOf(leaf, nil)
-	out = append(out, pem.EncodeToMemory(&pem.Block{Type: "HAUBERK KEY HANDLE", Headers: map[string]string{"Provider": "software"}, Bytes: handle})...)
+	out = append(out, pem.EncodeToMemory(&pem.Block{Type: "HAUBERK KEY HANDLE", Headers: map[string]string{"Provider": "memory"}, Bytes: handle})...)
 	return append(out, pemOf(a.cert, map[string]string{"Trust-Domain": "d"})...)
 }

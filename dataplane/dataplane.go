@@ -24,6 +24,7 @@ import (
 	"github.com/hauberk-mesh/hauberk/dataplane/engine"
 	"github.com/hauberk-mesh/hauberk/dataplane/filter"
 	"github.com/hauberk-mesh/hauberk/dataplane/identity"
+	"github.com/hauberk-mesh/hauberk/dataplane/keyring"
 	"github.com/hauberk-mesh/hauberk/dataplane/report"
 	"github.com/hauberk-mesh/hauberk/dataplane/telemetry"
 	"github.com/hauberk-mesh/hauberk/dataplane/tls"
@@ -55,7 +56,11 @@ type Config struct {
 	AdminAddr string
 
 	Filters []filter.Factory
-	Keys    keyprovider.Provider
+	// Keys keeps the proxy's private keys, until a MeshTLS names one of MoreKeys.
+	Keys     keyprovider.Provider
+	MoreKeys []keyprovider.Provider
+	// PostQuantum is tls.Options'.
+	PostQuantum bool
 
 	// AccessLog takes a line a request; nil: none. The caller closes it when Run has returned.
 	AccessLog *telemetry.LogWriter
@@ -95,6 +100,7 @@ type Proxy struct {
 
 	id       *tls.Identity
 	trust    *tls.Trust
+	keys     *keyring.Ring
 	engine   *engine.Engine
 	identity *identity.Client
 	xds      *xdsclient.Client
@@ -115,13 +121,17 @@ func New(cfg Config) (*Proxy, error) {
 	if err := defaults(&cfg); err != nil {
 		return nil, err
 	}
-	p := &Proxy{cfg: cfg, log: cfg.Logger, id: &tls.Identity{}, trust: &tls.Trust{}, stop: make(chan struct{})}
+	p := &Proxy{
+		cfg: cfg, log: cfg.Logger, id: &tls.Identity{}, trust: &tls.Trust{}, keys: keyring.New(cfg.Keys, cfg.MoreKeys...), stop: make(chan struct{}),
+	}
 	var err error
 	if p.sinks, err = newSinks(cfg); err != nil {
 		return nil, err
 	}
 	p.engine = engine.New(engine.Options{
-		Config:   config.Deps{Identity: p.id, Trust: p.trust, Service: cfg.Node.Service, Filters: cfg.Filters, Dial: cfg.Dial},
+		Config: config.Deps{
+			Identity: p.id, Trust: p.trust, Keys: p.keys, PostQuantum: cfg.PostQuantum, Service: cfg.Node.Service, Filters: cfg.Filters, Dial: cfg.Dial,
+		},
 		Overload: engine.Overload(nil, p.log),
 		Trust:    p.trust, Recorder: p.sinks.recorder, OnHealth: p.tellReadiness, Logger: p.log,
 		Listen: cfg.Listen, DrainTime: cfg.DrainTime,
@@ -136,6 +146,7 @@ func New(cfg Config) (*Proxy, error) {
 		return nil, err
 	}
 	p.setReadiness = p.report.SetReadiness
+	p.tellKeys()
 	p.xds, err = newXDS(p)
 	return p, err
 }

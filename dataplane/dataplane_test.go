@@ -19,7 +19,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/anypb"
 
-	"github.com/hauberk-mesh/hauberk/accel/keyprovider/software"
+	"github.com/hauberk-mesh/hauberk/accel/keyprovider/memory"
 	"github.com/hauberk-mesh/hauberk/controlplane/ir"
 	"github.com/hauberk-mesh/hauberk/controlplane/xds/translate"
 	"github.com/hauberk-mesh/hauberk/dataplane/tls"
@@ -53,7 +53,7 @@ func (m *mesh) config(t testing.TB, name string) Config {
 	return Config{
 		Node:     Node{Mesh: "default", Name: name + "-1", Service: name, Workload: name, Zone: "default"},
 		Resource: []byte(`{}`), ControlPlane: "https://127.0.0.1:5678", CA: []byte(m.ca.pem()), TokenFile: file,
-		Filters: filters.Factories(), Keys: software.New(), Logger: slog.New(slog.DiscardHandler),
+		Filters: filters.Factories(), Keys: memory.New(), Logger: slog.New(slog.DiscardHandler),
 		Listen: func(_ context.Context, _, addr string) (net.Listener, error) {
 			m.bound = append(m.bound, addr)
 			return m.net.Listen(addr)

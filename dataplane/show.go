@@ -78,6 +78,7 @@ type shownCertificate struct {
 
 type shownCerts struct {
 	SVID   []shownCertificate            `json:"svid"`
+	Keys   string                        `json:"keyProvider,omitempty"` // of the SVID's key
 	Trust  map[string][]shownCertificate `json:"trust"`
 	Issues string                        `json:"lastError,omitempty"`
 }
@@ -91,6 +92,7 @@ func (p *Proxy) showCerts() any {
 			}
 		}
 	}
+	out.Keys = p.identity.KeyProvider()
 	for _, b := range p.trust.Bundles() {
 		for _, c := range b.Certificates {
 			out.Trust[b.TrustDomain] = append(out.Trust[b.TrustDomain], shown(c))

@@ -59,12 +59,14 @@ func (p *Proxy) metricsHandler() http.Handler {
 		dropped["access_log"] = p.cfg.AccessLog.Dropped
 	}
 	return prometheus.Handler(prometheus.NewCollector(prometheus.Sources{
-		Metrics:   p.sinks.metrics,
-		Live:      func() bool { return !p.engine.Draining() },
-		Connected: func() bool { return p.xds.Status().Connected },
-		Listeners: p.engine.ListenerMetrics,
-		Clusters:  p.engine.ClusterMetrics,
-		Dropped:   dropped,
+		Metrics:    p.sinks.metrics,
+		Live:       func() bool { return !p.engine.Draining() },
+		Connected:  func() bool { return p.xds.Status().Connected },
+		Listeners:  p.engine.ListenerMetrics,
+		Clusters:   p.engine.ClusterMetrics,
+		Handshakes: p.engine.Handshakes,
+		Dropped:    dropped,
+		Keys:       p.keys,
 		LeafExpires: func() time.Time {
 			if s := p.id.Get(); s != nil {
 				return s.NotAfter

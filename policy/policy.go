@@ -23,7 +23,7 @@ type Policy interface {
 // Contribution is one field of one policy in force on one part of a proxy.
 type Contribution struct {
 	Kind   string `json:"kind"`
-	On     string `json:"on"`     // listener or cluster: "inbound|http", "outbound|catalog|80"
+	On     string `json:"on"`     // listener or cluster: "inbound|http", "outbound|catalog|80"; or "proxy", as a whole
 	Field  string `json:"field"`  // "http.requestTimeout", "allow"
 	Value  string `json:"value"`  // as YAML would show it
 	Origin string `json:"origin"` // "MeshTimeout/mesh-timeout-to-all-default"

@@ -11,11 +11,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/hauberk-mesh/hauberk/accel/keyprovider/software"
+	"github.com/hauberk-mesh/hauberk/accel/keyprovider/memory"
 )
 
 func (p *plane) openAnchor(dir string, hosts ...string) (*Anchor, error) {
-	return OpenAnchor(p.ctx, AnchorOptions{DataDir: dir, Keys: software.New(), Hosts: hosts, Logger: p.logger})
+	return OpenAnchor(p.ctx, AnchorOptions{DataDir: dir, Keys: memory.New(), Hosts: hosts, Logger: p.logger})
 }
 
 func TestAnchorServesAndSurvivesRestarts(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/hauberk-mesh/hauberk/accel/keyprovider/software"
+	keymemory "github.com/hauberk-mesh/hauberk/accel/keyprovider/memory"
 	"github.com/hauberk-mesh/hauberk/api"
 	"github.com/hauberk-mesh/hauberk/api/resource"
 	"github.com/hauberk-mesh/hauberk/controlplane/identity/ca"
@@ -24,7 +24,7 @@ type plane struct {
 	store     store.Store
 	registry  *api.Registry
 	resources *store.Resources
-	keys      *software.Provider
+	keys      *keymemory.Provider
 	authority *ca.Builtin
 	tokens    *Tokens
 	service   *Service
@@ -36,7 +36,7 @@ func newPlane(t testing.TB) *plane {
 	t.Helper()
 	log := &logBuffer{}
 	p := &plane{
-		ctx: t.Context(), registry: api.NewRegistry(resource.Kinds()...), keys: software.New(), log: log,
+		ctx: t.Context(), registry: api.NewRegistry(resource.Kinds()...), keys: keymemory.New(), log: log,
 		logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	p.store = memory.New(memory.Options{})

@@ -19,6 +19,19 @@ type Proxy struct {
 	// Clusters are all that a listener or route of this proxy names, sorted by name.
 	Clusters []*Cluster `json:"clusters,omitempty"`
 
+	// KeyProvider is where the proxy keeps the private keys that it makes. Empty: what it was started with.
+	KeyProvider KeyProvider `json:"keyProvider,omitempty"`
+
 	Trust   []TrustBundle `json:"trust,omitempty"`   // public bundles, sorted by trust domain
 	Revoked []string      `json:"revoked,omitempty"` // SPIFFE IDs whose handshakes are refused, sorted
 }
+
+// KeyProvider is MeshTLS's word.
+type KeyProvider string
+
+// KeysBatched keeps keys outside of the Go heap and computes with several side by side, where the CPU can; KeysInMemory is Go's
+// own code on the heap.
+const (
+	KeysBatched  KeyProvider = "batch"
+	KeysInMemory KeyProvider = "memory"
+)

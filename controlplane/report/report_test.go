@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -177,6 +178,23 @@ func deny(r *telemetry.Record) *telemetry.Record {
 	r.Status, r.Reason, r.Policy, r.Rule, r.Flags = 403, "permission_denied", "MeshTrafficPermission/p", "MeshTrafficPermission/p#rules[0].deny[0]", "UAEX"
 	r.RequestID = "req-denied"
 	return r
+}
+
+// TestKeyProviders: what a proxy says of its keys is known while it is connected, and told again when it changes.
+func TestKeyProviders(t *testing.T) {
+	f := start(t)
+	web := f.proxy("default", "web-1", "web")
+	f.proxy("default", "old-1", "old") // one that does not know of it
+	is := func(want map[string]KeyProvider) func() bool {
+		return func() bool { return cmp.Equal(want, f.server.KeyProviders("default")) }
+	}
+	web.SetKeyProvider("batch", "std", "no AVX-512 IFMA")
+	until(t, "told", is(map[string]KeyProvider{"web-1": {"batch", "std", "no AVX-512 IFMA"}}))
+	web.SetKeyProvider("memory", "std", strings.Repeat("x", 10_000)+"\xff")
+	until(t, "told again, in bounds", is(map[string]KeyProvider{"web-1": {"memory", "std", strings.Repeat("x", maxWords) + "..."}}))
+	if got := f.server.KeyProviders("other"); len(got) != 0 {
+		t.Errorf("mesh other has %v", got)
+	}
 }
 
 func TestReports(t *testing.T) {

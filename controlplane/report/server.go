@@ -61,6 +61,7 @@ type stream struct {
 	peer      identity.Peer
 	questions chan *reportv1.ControlMessage
 	ended     chan struct{} // closed when the stream is over
+	keys      *KeyProvider  // nil: it has not told; guarded by the mesh's lock
 
 	mu      sync.Mutex // guards below
 	last    uint64     // id of the last question
@@ -148,6 +149,11 @@ func (s *Server) take(ctx context.Context, m *mesh, st *stream, peer identity.Pe
 		st.answered(x.Decisions.GetId(), x.Decisions.GetDecisions())
 	case *reportv1.ProxyMessage_Readiness:
 		s.readiness(ctx, peer, x.Readiness)
+	case *reportv1.ProxyMessage_KeyProvider:
+		told := keyProviderOf(x.KeyProvider)
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		st.keys = &told
 	case *reportv1.ProxyMessage_Leaving:
 		s.opts.Logger.Info("dataplane leaves", "mesh", peer.Mesh, "dataplane", peer.Dataplane)
 		if s.opts.Dataplanes == nil {

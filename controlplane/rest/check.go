@@ -32,7 +32,9 @@ func (s *server) check(q *http.Request) (int, any, error) {
 		return 0, nil, refuse(http.StatusNotFound, "there is no mesh %s: hauberk get meshes lists them", mesh)
 	}
 	for _, m := range meshes {
-		for _, looked := range []Check{checkStored(m), s.checkProxies(m), checkAuthorities(m, answer.Time), checkEndpoints(m), checkPermissions(m)} {
+		all := []Check{checkStored(m), s.checkProxies(m)}
+		all = append(all, s.checkKeys(m)...)
+		for _, looked := range append(all, checkAuthorities(m, answer.Time), checkEndpoints(m), checkPermissions(m)) {
 			looked.Mesh = m.Name
 			answer.Checks = append(answer.Checks, looked)
 		}

@@ -49,6 +49,8 @@ type Reports interface {
 	Edges(mesh string, window time.Duration) []report.Edge
 	// Decisions asks the connected proxies of the named dataplanes for what they recorded, newest first.
 	Decisions(ctx context.Context, mesh string, dataplanes []string, q report.Filter) []report.Decision
+	// KeyProviders are where the connected proxies keep their keys, by dataplane.
+	KeyProviders(mesh string) map[string]report.KeyProvider
 }
 
 // Policies resolves and explains: resolve.Proxy with the list of policy/all.

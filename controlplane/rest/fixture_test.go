@@ -44,10 +44,13 @@ type fixture struct {
 	statuses  []ProxyStatus
 	edges     []report.Edge
 	decisions []report.Decision
-	wait      func(ctx context.Context, mesh string, generation uint64) (Propagation, error)
-	verdict   why.Verdict
-	issued    []TokenRequest
-	revoked   []string
+	keys      map[string]report.KeyProvider
+	// wantedKeys is what policies ask of every proxy.
+	wantedKeys ir.KeyProvider
+	wait       func(ctx context.Context, mesh string, generation uint64) (Propagation, error)
+	verdict    why.Verdict
+	issued     []TokenRequest
+	revoked    []string
 }
 
 func newFixture(t *testing.T) *fixture {
@@ -139,6 +142,8 @@ func (f *fixture) Wait(ctx context.Context, mesh string, generation uint64) (Pro
 
 // Reports
 
+func (f *fixture) KeyProviders(string) map[string]report.KeyProvider { return f.keys }
+
 func (f *fixture) Edges(string, time.Duration) []report.Edge { return f.edges }
 
 func (f *fixture) Decisions(_ context.Context, _ string, dataplanes []string, q report.Filter) []report.Decision {
@@ -161,7 +166,7 @@ func (f *fixture) Proxy(m *world.Mesh, dataplane string) (*ir.Proxy, error) {
 	if d == nil {
 		return nil, errors.New("no such dataplane")
 	}
-	p := &ir.Proxy{Mesh: m.Name, Name: dataplane, Service: d.Service, SPIFFEID: d.SPIFFEID}
+	p := &ir.Proxy{Mesh: m.Name, Name: dataplane, Service: d.Service, SPIFFEID: d.SPIFFEID, KeyProvider: f.wantedKeys}
 	for _, in := range d.Spec.Inbounds {
 		p.Inbounds = append(p.Inbounds, &ir.Listener{
 			Name: "inbound|" + in.Name, PortName: in.Name, Protocol: ir.Protocol(in.Protocol), Service: d.Service, ServicePort: in.Port,

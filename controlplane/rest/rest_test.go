@@ -19,6 +19,7 @@ import (
 
 	"github.com/hauberk-mesh/hauberk/api"
 	"github.com/hauberk-mesh/hauberk/api/resource"
+	"github.com/hauberk-mesh/hauberk/controlplane/ir"
 	"github.com/hauberk-mesh/hauberk/controlplane/report"
 	"github.com/hauberk-mesh/hauberk/controlplane/store"
 	"github.com/hauberk-mesh/hauberk/controlplane/why"
@@ -324,6 +325,42 @@ func TestInspect(t *testing.T) {
 	f.refused("GET", "/inspect/dataplanes/absent", "", http.StatusNotFound)
 	f.refused("GET", "/inspect/meshtimeouts/absent", "", http.StatusNotFound)
 	f.refused("GET", "/inspect/meshes/default", "", http.StatusBadRequest)
+}
+
+// TestCheckKeys: each dataplane is named with its key provider and the reason, and one that does not do as a policy says is a warning.
+func TestCheckKeys(t *testing.T) {
+	f := newFixture(t)
+	f.mesh()
+	keys := func() (got []string) {
+		for _, c := range decode[Checks](t, f.ok("GET", "/check", "")).Checks {
+			if c.Name == "keys" {
+				got = append(got, c.Result+" "+c.Message)
+			}
+		}
+		return got
+	}
+	if d := cmp.Diff([]string(nil), keys()); d != "" {
+		t.Error(d)
+	}
+	slow := report.KeyProvider{Name: "batch", Backend: "std", Reason: "no AVX-512 IFMA"}
+	f.keys = map[string]report.KeyProvider{"client-1": slow, "server-1": slow, "gone-1": slow}
+	if d := cmp.Diff([]string{"ok batch (std: no AVX-512 IFMA): client-1, server-1"}, keys()); d != "" {
+		t.Error(d)
+	}
+	f.keys["server-1"] = report.KeyProvider{Name: "batch", Backend: "ifma", Reason: "AVX-512 IFMA"}
+	f.wantedKeys = ir.KeysBatched
+	if d := cmp.Diff([]string{"ok batch (ifma: AVX-512 IFMA): server-1", "ok batch (std: no AVX-512 IFMA): client-1"}, keys()); d != "" {
+		t.Error(d)
+	}
+	delete(f.keys, "client-1")
+	f.wantedKeys = ir.KeysInMemory
+	want := []string{
+		"ok batch (ifma: AVX-512 IFMA): server-1",
+		"warn client-1 is to have memory, and does not say what it has; server-1 is to have memory, and has batch",
+	}
+	if d := cmp.Diff(want, keys()); d != "" {
+		t.Error(d)
+	}
 }
 
 func TestCheck(t *testing.T) {

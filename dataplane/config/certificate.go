@@ -57,41 +57,60 @@ func (c *contextBuild) certificates(m *tlsv3.CommonTlsContext, path string) (fun
 	return func() []*stdtls.Certificate { return fixed }, nil
 }
 
-// certificate is one chain with its key.
+// certificate is one chain with its key, which goes to a key provider.
 func (c *contextBuild) certificate(m *tlsv3.TlsCertificate, path string) (func() *stdtls.Certificate, error) {
-	sources := []*corev3.DataSource{m.GetCertificateChain(), m.GetPrivateKey()}
-	paths := []string{path + ".certificate_chain", path + ".private_key"}
+	key, err := c.privateKey(m, path)
+	if err != nil {
+		return nil, err
+	}
+	sources := []source{{m.GetCertificateChain(), path + ".certificate_chain"}, key.source}
+	if key.other.data != nil {
+		sources = append(sources, key.other)
+	}
 	read := func() (*stdtls.Certificate, error) {
-		texts, err := readAll(sources, paths)
+		texts, err := c.readAll(sources)
 		if err != nil {
 			return nil, err
+		}
+		defer wipeAll(sources, texts)
+		for i, text := range texts[2:] {
+			if _, err := tls.KeyPair(texts[0], text); err != nil {
+				return nil, fmt.Errorf("%s: %w", sources[2+i].path, err)
+			}
 		}
 		pair, err := tls.KeyPair(texts[0], texts[1])
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
-		return pair, nil
+		return pair, c.entrust(pair, key)
 	}
-	return follow(c, m.GetWatchedDirectory(), path, sources, paths, read)
+	return follow(c, m.GetWatchedDirectory(), path, sources, read)
+}
+
+// source is where a value is to be read from, and where in a message that stands.
+type source struct {
+	data *corev3.DataSource
+	path string
 }
 
 // follow reads a value that is made of sources, once or, if its directory is to be watched, again when the files have changed.
-func follow[T any](c *contextBuild, dir *corev3.WatchedDirectory, path string, sources []*corev3.DataSource, paths []string, read func() (T, error)) (func() T, error) {
-	texts, err := readAll(sources, paths)
+func follow[T any](c *contextBuild, dir *corev3.WatchedDirectory, path string, sources []source, read func() (T, error)) (func() T, error) {
+	texts, err := c.readAll(sources)
 	if err != nil {
 		return nil, err
 	}
 	for _, t := range texts {
 		c.add(t)
 	}
+	wipeAll(sources, texts)
 	if dir == nil {
 		v, err := read()
 		return func() T { return v }, err
 	}
 	var files []string
 	for _, s := range sources {
-		if s.GetFilename() != "" {
-			files = append(files, s.GetFilename())
+		if s.data.GetFilename() != "" {
+			files = append(files, s.data.GetFilename())
 		}
 	}
 	if dir.GetPath() == "" || len(files) == 0 {
@@ -110,16 +129,43 @@ func follow[T any](c *contextBuild, dir *corev3.WatchedDirectory, path string, s
 	return w.Get, nil
 }
 
-func readAll(sources []*corev3.DataSource, paths []string) ([][]byte, error) {
+func (c *contextBuild) readAll(sources []source) ([][]byte, error) {
 	out := make([][]byte, len(sources))
 	for i, s := range sources {
-		text, err := readData(s)
+		text, err := c.readSource(s.data)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", paths[i], err)
+			wipeAll(sources, out)
+			return nil, fmt.Errorf("%s: %w", s.path, err)
 		}
 		out[i] = text
 	}
 	return out, nil
+}
+
+// wipeAll clears what was read for this purpose, so that a key is not left in a buffer for the next user of its memory. The message
+// itself stays as it is: whoever writes a key into it has it in the file or in the control plane too.
+func wipeAll(sources []source, texts [][]byte) {
+	for i, t := range texts {
+		if _, shared := sources[i].data.GetSpecifier().(*corev3.DataSource_InlineBytes); !shared {
+			clear(t)
+		}
+	}
+}
+
+// readSource is readData with the environment, of which only an operator may say that a key is in it.
+func (c *contextBuild) readSource(d *corev3.DataSource) ([]byte, error) {
+	e, ok := d.GetSpecifier().(*corev3.DataSource_EnvironmentVariable)
+	if !ok {
+		return readData(d)
+	}
+	if c.deps.Getenv == nil {
+		return nil, errors.New("environment_variable: this proxy was given no environment to read it from")
+	}
+	text := c.deps.Getenv(e.EnvironmentVariable)
+	if text == "" {
+		return nil, fmt.Errorf("environment_variable: %s is not set or empty", e.EnvironmentVariable)
+	}
+	return []byte(text), nil
 }
 
 // maxData bounds what is read from one file: a bundle of all public authorities has a quarter of a megabyte.

@@ -14,7 +14,9 @@ import (
 
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 
+	"github.com/hauberk-mesh/hauberk/accel/keyprovider/memory"
 	"github.com/hauberk-mesh/hauberk/dataplane/filter"
+	"github.com/hauberk-mesh/hauberk/dataplane/keyring"
 	"github.com/hauberk-mesh/hauberk/dataplane/overload"
 	"github.com/hauberk-mesh/hauberk/dataplane/tls"
 	"github.com/hauberk-mesh/hauberk/dataplane/upstream"
@@ -28,12 +30,20 @@ const (
 	TypeRoute       = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 	TypeSecret      = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
 	TypeRevocations = "type.googleapis.com/hauberk.trust.v1.Revocations"
+	TypeSettings    = "type.googleapis.com/hauberk.proxy.v1.Settings"
 )
 
 // Deps are what a configuration leans on and does not contain.
 type Deps struct {
 	Identity *tls.Identity
 	Trust    *tls.Trust
+	// Keys are the key providers of the process. They keep the keys of certificates, and a mesh may choose among them. Nil: keys
+	// are on the Go heap, and there is nothing to choose.
+	Keys *keyring.Ring
+	// Getenv reads the environment for keys that are in it. Nil: a configuration may name none.
+	Getenv func(name string) string
+	// PostQuantum is tls.Options' for all of a mesh.
+	PostQuantum bool
 	// Service is whose proxy this is, for telemetry.
 	Service string
 	// Filters are all that this build of the proxy knows.
@@ -62,11 +72,15 @@ type Builder struct {
 	deps    Deps
 	table   map[string]row
 	filters map[string]filter.Factory // by type URL
+	keys    *keyring.Ring
 }
 
 // New makes a Builder.
 func New(deps Deps) *Builder {
-	b := &Builder{deps: deps, table: table(), filters: map[string]filter.Factory{}}
+	b := &Builder{deps: deps, table: table(), filters: map[string]filter.Factory{}, keys: deps.Keys}
+	if b.keys == nil {
+		b.keys = keyring.New(memory.New())
+	}
 	for _, f := range deps.Filters {
 		b.filters[f.TypeURL] = f
 	}
@@ -104,9 +118,12 @@ type build struct {
 
 func (w *build) all() error {
 	for typeURL := range w.in {
-		if !slices.Contains([]string{TypeCluster, TypeEndpoints, TypeListener, TypeRoute, TypeSecret, TypeRevocations}, typeURL) {
+		if !slices.Contains([]string{TypeCluster, TypeEndpoints, TypeListener, TypeRoute, TypeSecret, TypeRevocations, TypeSettings}, typeURL) {
 			return fmt.Errorf("resources of type %q are not honoured", typeURL)
 		}
+	}
+	if err := w.settings(); err != nil {
+		return err
 	}
 	if err := w.trust(); err != nil {
 		return err

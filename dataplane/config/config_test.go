@@ -67,7 +67,7 @@ func everything(t testing.TB) *ir.Proxy {
 		}
 	}
 	p := &ir.Proxy{
-		Mesh: "default", Name: "catalog-1", Service: "catalog",
+		Mesh: "default", Name: "catalog-1", Service: "catalog", KeyProvider: ir.KeysInMemory,
 		Inbounds: []*ir.Listener{
 			http("strict", 15080, ir.Strict), http("lax", 15081, ir.Permissive),
 			{

@@ -139,8 +139,12 @@ func (c *contextBuild) secret(s *tlsv3.SdsSecretConfig, path string) (*tlsv3.Sec
 	if c.reader.secrets == nil {
 		c.reader.secrets = map[string]*anypb.Any{}
 	}
+	if c.reader.secrets[s.GetName()] != nil {
+		return secret, nil
+	}
 	c.reader.secrets[s.GetName()] = c.in[TypeSecret][s.GetName()]
-	return secret, nil
+	// It has been checked already. What of it has no effect is shown with whoever uses it, once.
+	return secret, c.reader.check(secret.ProtoReflect(), "", fmt.Sprintf("secret %q", s.GetName()))
 }
 
 // add takes b into the sum, with its length, so that no two lists of inputs look alike.

@@ -18,7 +18,10 @@ import (
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 
+	"github.com/hauberk-mesh/hauberk/accel/keyprovider/batch"
+	"github.com/hauberk-mesh/hauberk/accel/keyprovider/memory"
 	"github.com/hauberk-mesh/hauberk/dataplane/config"
+	"github.com/hauberk-mesh/hauberk/dataplane/keyring"
 	htls "github.com/hauberk-mesh/hauberk/dataplane/tls"
 	"github.com/hauberk-mesh/hauberk/dataplane/upstream"
 	"github.com/hauberk-mesh/hauberk/internal/memconn"
@@ -389,7 +392,7 @@ func TestContextsRefuse(t *testing.T) {
 		{"up", `common_tls_context: {tls_params: {signature_algorithms: [x]}, ` + trustCA + `}`, atCommon + "tls_params.signature_algorithms: is not honoured"},
 		{"up", `common_tls_context: {tls_certificates: [{certificate_chain: {inline_string: $CERT}}], ` + trustCA + `}`, atCommon + "tls_certificates[0].private_key: is not set"},
 		{"up", `common_tls_context: {tls_certificates: [{certificate_chain: {inline_string: $CERT}, private_key: {inline_string: $CLIENTKEY}}], ` + trustCA + `}`, atCommon + "tls_certificates[0]: tls: private key does not match public key"},
-		{"up", `common_tls_context: {tls_certificates: [{private_key_provider: {provider_name: x}}], ` + trustCA + `}`, atCommon + "tls_certificates[0].private_key_provider: is not honoured"},
+		{"up", `common_tls_context: {tls_certificates: [{private_key_provider: {provider_name: x}}], ` + trustCA + `}`, atCommon + `tls_certificates[0].private_key_provider.provider_name: "x" is not honoured, only cryptomb and qat`},
 		{"up", `common_tls_context: {tls_certificates: [{password: {inline_string: x}}], ` + trustCA + `}`, atCommon + "tls_certificates[0].password: is not honoured"},
 		{"up", `common_tls_context: {tls_certificates: [{ocsp_staple: {inline_string: x}}], ` + trustCA + `}`, atCommon + "tls_certificates[0].ocsp_staple: is not honoured"},
 		{"up", `common_tls_context: {` + ownCertificate + `, tls_certificate_sds_secret_configs: [{name: x}], ` + trustCA + `}`, atCommon + "tls_certificate_sds_secret_configs: is not for a context that has tls_certificates"},
@@ -415,6 +418,11 @@ func TestContextsRefuse(t *testing.T) {
 	}
 }
 
+// heap is package memory under batch's name.
+type heap struct{ *memory.Provider }
+
+func (heap) Name() string { return batch.Name }
+
 // FuzzContexts: any bytes as a cluster or a secret of stand-alone mode give an error or a graph, never a panic.
 func FuzzContexts(f *testing.F) {
 	w := newWorld(f)
@@ -426,7 +434,13 @@ func FuzzContexts(f *testing.F) {
 			f.Add(byte(i), a.Value)
 		}
 	}
-	b := config.New(config.Deps{Identity: &htls.Identity{}, Trust: &htls.Trust{}, StandAlone: true, Resolver: hosts{}})
+	accelerated := resources(f, w.in(`common_tls_context: {tls_certificates: [{certificate_chain: {inline_string: $CERT},
+		private_key_provider: {provider_name: cryptomb, typed_config: {`+cryptomb+`, poll_delay: 1s, private_key: {inline_string: $KEY}}}}]}`), "")
+	f.Add(byte(1), accelerated[config.TypeListener]["l"].Value)
+	b := config.New(config.Deps{
+		Identity: &htls.Identity{}, Trust: &htls.Trust{}, StandAlone: true, Resolver: hosts{},
+		Keys: keyring.New(memory.New(), heap{memory.New()}), Getenv: func(string) string { return w.server.keyPEM() },
+	})
 	f.Fuzz(func(t *testing.T, kind byte, value []byte) {
 		typeURL := types[int(kind)%len(types)]
 		changed := config.Resources{}

@@ -19,7 +19,12 @@ func tlsFields(add adder) {
 	add(context, `tls_params tls_certificates tls_certificate_sds_secret_configs validation_context
 		validation_context_sds_secret_config combined_validation_context alpn_protocols`)
 	add(tls+"TlsParameters", "tls_minimum_protocol_version tls_maximum_protocol_version cipher_suites ecdh_curves")
-	add(tls+"TlsCertificate", "certificate_chain private_key watched_directory")
+	add(tls+"TlsCertificate", "certificate_chain private_key private_key_provider watched_directory")
+	add(tls+"PrivateKeyProvider", "provider_name typed_config",
+		"fallback", "where the CPU has no vector kernels the proxy computes without them, whatever this says")
+	for _, m := range keyProviders {
+		add(m.message, "private_key", "poll_delay", m.poll)
+	}
 	add("envoy.config.core.v3.WatchedDirectory", "path")
 	add(context+".CombinedCertificateValidationContext", "default_validation_context validation_context_sds_secret_config")
 	add(peer, `trusted_ca watched_directory verify_certificate_spki verify_certificate_hash match_typed_subject_alt_names
@@ -31,11 +36,19 @@ func tlsFields(add adder) {
 	}
 	add(tls+"SdsSecretConfig", "name sds_config")
 	add(tls+"Secret", "name tls_certificate validation_context")
-	for _, within := range []string{tls + "TlsCertificate", peer} {
-		add(in(within, "envoy.config.core.v3.DataSource"), "filename inline_bytes inline_string")
+	for _, within := range []string{tls + "TlsCertificate", keyProviders[0].message, keyProviders[1].message} {
+		add(in(within, "envoy.config.core.v3.DataSource"), "filename inline_bytes inline_string environment_variable")
 	}
+	add(in(peer, "envoy.config.core.v3.DataSource"), "filename inline_bytes inline_string")
 	add(tls+"SPIFFECertValidatorConfig", "trust_domains")
 	add(tls+"SPIFFECertValidatorConfig.TrustDomain", "name trust_bundle")
 	add(in(tls+"SPIFFECertValidatorConfig.TrustDomain", "envoy.config.core.v3.DataSource"), "filename inline_bytes inline_string")
 	add("hauberk.trust.v1.Revocations", "spiffe_ids")
+	add("hauberk.proxy.v1.Settings", "key_provider")
+}
+
+// keyProviders are Envoy's accelerators, and why how often they are polled is nothing to us.
+var keyProviders = [...]struct{ message, poll string }{
+	{"envoy.extensions.private_key_providers.cryptomb.v3alpha.CryptoMbPrivateKeyMethodConfig", "an operation never waits for others to come"},
+	{"envoy.extensions.private_key_providers.qat.v3alpha.QatPrivateKeyMethodConfig", "the CPU does the work: there is no card to poll"},
 }

@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/anypb"
 
+	"github.com/hauberk-mesh/hauberk/accel/keyprovider"
 	"github.com/hauberk-mesh/hauberk/dataplane/listener"
 	"github.com/hauberk-mesh/hauberk/dataplane/tls"
 	"github.com/hauberk-mesh/hauberk/dataplane/upstream"
@@ -23,6 +24,8 @@ type Graph struct {
 	HasTrust bool
 	Bundles  []tls.Bundle
 	Revoked  []string
+	// Keys keeps the keys that the proxy makes: what the mesh wants, or else what the process was started with.
+	Keys keyprovider.Provider
 	// Resources are the messages from which all this was made, by type URL and name.
 	Resources Resources
 

@@ -170,6 +170,7 @@ func (w *build) meshTLS(m *tlsv3.CommonTlsContext, path string, highest uint16) 
 	if err != nil {
 		return fail(err)
 	}
+	options.PostQuantum = w.deps.PostQuantum
 	certificates := m.GetTlsCertificateSdsSecretConfigs()
 	if len(certificates) != 1 {
 		return fail(fmt.Errorf("%s.tls_certificate_sds_secret_configs: must be exactly one, %q", path, secretIdentity))

@@ -14,7 +14,6 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 
@@ -106,13 +105,13 @@ func (c *contextBuild) validation(m *tlsv3.CertificateValidationContext, path st
 
 // authorities are trusted_ca, with crl.
 func (c *contextBuild) authorities(m *tlsv3.CertificateValidationContext, path string, v *tls.Validation, p *peerContext) error {
-	sources, paths := []*corev3.DataSource{m.GetTrustedCa()}, []string{path + ".trusted_ca"}
+	sources := []source{{m.GetTrustedCa(), path + ".trusted_ca"}}
 	if m.GetCrl() != nil {
-		sources, paths = append(sources, m.GetCrl()), append(paths, path+".crl")
+		sources = append(sources, source{m.GetCrl(), path + ".crl"})
 	} else if m.GetOnlyVerifyLeafCertCrl() {
 		return fmt.Errorf("%s.only_verify_leaf_cert_crl: needs crl", path)
 	}
-	texts, err := readAll(sources, paths)
+	texts, err := c.readAll(sources)
 	if err != nil {
 		return err
 	}
@@ -123,8 +122,8 @@ func (c *contextBuild) authorities(m *tlsv3.CertificateValidationContext, path s
 	if !m.GetSuppressClientCaList() {
 		p.roots = roots
 	}
-	v.Authorities, err = follow(c, m.GetWatchedDirectory(), path, sources, paths, func() (*tls.Authorities, error) {
-		texts, err := readAll(sources, paths)
+	v.Authorities, err = follow(c, m.GetWatchedDirectory(), path, sources, func() (*tls.Authorities, error) {
+		texts, err := c.readAll(sources)
 		if err != nil {
 			return nil, err
 		}

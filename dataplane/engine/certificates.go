@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/hauberk-mesh/hauberk/dataplane/keyring"
 	"github.com/hauberk-mesh/hauberk/dataplane/listener"
 )
 
@@ -18,6 +19,8 @@ type shownCertificate struct {
 	Serial    string    `json:"serial"`
 	NotBefore time.Time `json:"notBefore"`
 	NotAfter  time.Time `json:"notAfter"`
+	Keys      string    `json:"keyProvider,omitempty"`
+	Backend   string    `json:"keyBackend,omitempty"` // what computes with its key
 }
 
 // ShowCertificates is /certs, to be marshalled: what listeners and clusters present to a peer that asks for nothing special.
@@ -71,6 +74,7 @@ func shown(user string, presented *stdtls.Certificate) []shownCertificate {
 	v := shownCertificate{
 		User: user, Subject: c.Subject.String(), Names: c.DNSNames, Serial: c.SerialNumber.Text(16), NotBefore: c.NotBefore, NotAfter: c.NotAfter,
 	}
+	v.Keys, v.Backend = keyring.Of(presented.PrivateKey)
 	for _, u := range c.URIs {
 		v.URIs = append(v.URIs, u.String())
 	}

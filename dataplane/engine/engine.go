@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/hauberk-mesh/hauberk/dataplane/admission"
 	"github.com/hauberk-mesh/hauberk/dataplane/config"
 	"github.com/hauberk-mesh/hauberk/dataplane/overload"
 	"github.com/hauberk-mesh/hauberk/dataplane/telemetry"
@@ -34,6 +35,8 @@ type Options struct {
 	Recorder telemetry.Recorder
 	// Overload says when to do less; the engine runs it. Nil: never.
 	Overload *overload.Manager
+	// Handshakes bound the TLS handshakes of all listeners together; the zero value is what suits the machine.
+	Handshakes admission.Options
 	// OnHealth hears that an endpoint stopped or began to answer. Nil: it is only logged.
 	OnHealth func(cluster string)
 	Logger   *slog.Logger
@@ -53,6 +56,7 @@ type Engine struct {
 	// current is the whole configuration in force: one store is the swap.
 	current atomic.Pointer[config.Graph]
 	sockets sockets
+	gate    *admission.Gate // of the TLS handshakes of all sockets
 
 	draining atomic.Bool
 	refused  limiter // of log lines about refused handshakes
@@ -73,7 +77,7 @@ func New(o Options) *Engine {
 	if o.DrainTime <= 0 {
 		o.DrainTime = defaultDrainTime
 	}
-	e := &Engine{o: o, log: o.Logger}
+	e := &Engine{o: o, log: o.Logger, gate: admission.New(o.Handshakes)}
 	e.sockets.byAddr = map[string]*socket{}
 	deps := o.Config
 	if deps.Dial == nil {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/hauberk-mesh/hauberk/dataplane/admission"
 	"github.com/hauberk-mesh/hauberk/dataplane/config"
 	"github.com/hauberk-mesh/hauberk/dataplane/telemetry"
 	"github.com/hauberk-mesh/hauberk/dataplane/telemetry/prometheus"
@@ -96,10 +97,15 @@ func (e *Engine) ListenerMetrics() []prometheus.Listener {
 	var out []prometheus.Listener
 	for _, s := range e.sockets.open() {
 		n := s.listener.Stats()
-		out = append(out, prometheus.Listener{Address: s.addr, Total: uint64(n.Accepted), Active: uint64(n.Active)})
+		out = append(out, prometheus.Listener{Address: s.addr, Total: uint64(n.Accepted), Active: uint64(n.Active),
+			Handshakes: prometheus.Handshakes{Done: uint64(n.Handshakes), Failed: uint64(n.HandshakeErrors - n.HandshakeTimeouts),
+				Timeout: uint64(n.HandshakeTimeouts), Refused: uint64(n.HandshakesRefused)}})
 	}
 	return out
 }
+
+// Handshakes are the bounds of the TLS handshakes of all listeners, for a scrape.
+func (e *Engine) Handshakes() admission.Stats { return e.gate.Stats() }
 
 // ClusterMetrics are the counts of all clusters, for a scrape.
 func (e *Engine) ClusterMetrics() []prometheus.Cluster {

@@ -78,7 +78,7 @@ func (e *Engine) bind(g *config.Graph) (batch, error) {
 func (e *Engine) newSocket(name, addr string, l net.Listener) *socket {
 	s := &socket{addr: addr, name: name, raw: l, source: e.source(addr)}
 	s.listener = listener.New(listener.Options{
-		Name: name, Listener: l, Recorder: e.o.Recorder, Source: s.source, Overload: e.o.Overload,
+		Name: name, Listener: l, Recorder: e.o.Recorder, Source: s.source, Overload: e.o.Overload, Handshakes: e.gate,
 		OnHandshakeError: func(remote netip.AddrPort, err error) { e.logRefused(name, remote, err) },
 		OnAcceptError:    func(err error) { e.log.Error("accept", "listener", name, "address", addr, "error", err) },
 		OnPanic: func(v any, stack []byte) {

@@ -27,7 +27,8 @@ const attemptTimeout = 5 * time.Second
 func (c *Client) acquire(ctx context.Context) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
-	key, err := c.o.Keys.Generate(ctx, keyprovider.ECDSAP256) // a new one each time
+	keys := c.provider()
+	key, err := keys.Generate(ctx, keyprovider.ECDSAP256) // a new one each time
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -44,6 +45,7 @@ func (c *Client) acquire(ctx context.Context) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, fmt.Errorf("%s: answer of the control plane: %w", how, err)
 	}
+	got.keys = keys.Name()
 	if err := c.isMine(got.svid); err != nil {
 		return time.Time{}, fmt.Errorf("%s: %w", how, err)
 	}
@@ -138,6 +140,7 @@ func (c *Client) renew(ctx context.Context, csr []byte) (_ *identityv1.SVID, con
 // material is an SVID with the bundles of its moment.
 type material struct {
 	svid    *tls.SVID
+	keys    string // the provider that has its key
 	bundles []tls.Bundle
 }
 
@@ -211,6 +214,6 @@ func (c *Client) adopt(ctx context.Context, m material, trust func(*tls.Trust, [
 	if err := trust(c.o.Trust, m.bundles); err != nil {
 		return err
 	}
-	c.take(m.svid)
+	c.take(m)
 	return nil
 }

@@ -32,7 +32,7 @@ type Options struct {
 	CAs          *x509.CertPool // the control plane's anchor
 	// Token returns the dataplane token; it is called for each join, so that a file may be replaced. See TokenFile.
 	Token func() (string, error)
-	Keys  keyprovider.Provider
+	Keys  keyprovider.Provider // until UseKeys names another one
 	// StateDir keeps the SVID and the key's handle over restarts; "" keeps nothing.
 	StateDir string
 
@@ -71,6 +71,8 @@ type Client struct {
 
 	mu      sync.Mutex // guards below
 	lastErr error
+	keys    keyprovider.Provider // of the next key
+	holds   string               // the provider that has the present key
 }
 
 // New checks the options; it connects to nothing.
@@ -93,7 +95,7 @@ func New(o Options) (*Client, error) {
 			return d.DialContext(ctx, "tcp", addr)
 		}
 	}
-	return &Client{o: o, addr: addr, ready: make(chan struct{}), hurry: make(chan struct{}, 1)}, nil
+	return &Client{o: o, addr: addr, ready: make(chan struct{}), hurry: make(chan struct{}, 1), keys: o.Keys}, nil
 }
 
 func address(controlPlane string) (string, error) {
@@ -118,6 +120,24 @@ func (c *Client) LastError() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.lastErr
+}
+
+// UseKeys has another provider make the next key, and makes Run renew now, so that the present one is not used for much longer.
+func (c *Client) UseKeys(p keyprovider.Provider) {
+	c.mu.Lock()
+	changed := c.keys.Name() != p.Name()
+	c.keys = p
+	c.mu.Unlock()
+	if changed {
+		c.Hurry()
+	}
+}
+
+// provider is who makes the next key.
+func (c *Client) provider() keyprovider.Provider {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.keys
 }
 
 // Hurry makes Run renew now. Call it when the control plane refuses the present SVID, as one does that has lost its store.
@@ -212,10 +232,20 @@ func (c *Client) report(ctx context.Context, err error, pause time.Duration) {
 	c.o.Logger.Log(ctx, level, "identity not renewed", "identity", s.ID, "expires", s.NotAfter, "control_plane", c.addr, "reason", err, "retry_in", pause)
 }
 
+// KeyProvider names the provider that has the key of the present SVID; empty before the first.
+func (c *Client) KeyProvider() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.holds
+}
+
 // take makes a proven SVID the proxy's own.
-func (c *Client) take(s *tls.SVID) {
+func (c *Client) take(m material) {
 	first := c.o.Identity.Get() == nil
-	c.o.Identity.Set(s)
+	c.o.Identity.Set(m.svid)
+	c.mu.Lock()
+	c.holds = m.keys
+	c.mu.Unlock()
 	if first {
 		close(c.ready)
 	}

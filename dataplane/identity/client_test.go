@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/hauberk-mesh/hauberk/accel/keyprovider/memory"
 	control "github.com/hauberk-mesh/hauberk/controlplane/identity"
 	reportv1 "github.com/hauberk-mesh/hauberk/wire/report/v1"
 )
@@ -51,6 +53,35 @@ func TestJoin(t *testing.T) {
 			t.Error("a secret is in the log")
 		}
 	}
+}
+
+// another is package memory under another name.
+type another struct{ *memory.Provider }
+
+func (another) Name() string { return "another" }
+
+// TestUseKeys: another provider makes the next key, at once, and the state says whose it is.
+func TestUseKeys(t *testing.T) {
+	p := newPlane(t, time.Hour)
+	token, _ := p.token(t, cart)
+	dir := t.TempDir()
+	x := p.proxy(t, token, func(o *Options) { o.StateDir = dir })
+	x.run(t)
+	x.waitReady(t)
+	first := x.id.Get()
+	eventually(t, "the first provider's key", func() bool { return x.KeyProvider() == "memory" })
+	x.UseKeys(memory.New()) // the same as before
+	x.UseKeys(another{memory.New()})
+	eventually(t, "the other's key", func() bool { return x.KeyProvider() == "another" })
+	second := x.id.Get()
+	if second.ID != first.ID || bytes.Equal(first.Certificate.Leaf.RawSubjectPublicKeyInfo, second.Certificate.Leaf.RawSubjectPublicKeyInfo) {
+		t.Errorf("%s after %s, or the key is the old one", second.ID, first.ID)
+	}
+	kept := func() bool {
+		text, err := os.ReadFile(filepath.Join(dir, stateFile))
+		return err == nil && bytes.Contains(text, []byte("Provider: another"))
+	}
+	eventually(t, "the other's name in the state", kept)
 }
 
 func TestJoinIsRefused(t *testing.T) {
@@ -152,6 +183,19 @@ func TestRestartFromState(t *testing.T) {
 		t.Error(err)
 	}
 
+	renamed := p.proxy(t, "", func(o *Options) { o.StateDir = t.TempDir() })
+	state, err := os.ReadFile(filepath.Join(dir, stateFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	state = []byte(strings.Replace(string(state), "Provider: memory", "Provider: software", 1)) // as versions up to 0.3 wrote it
+	if err := os.WriteFile(filepath.Join(renamed.o.StateDir, stateFile), state, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if due, err := renamed.restore(t.Context()); err != nil || renamed.id.Get() == nil {
+		t.Errorf("a state of before the provider was renamed: due %v, %v", due, err)
+	}
+
 	other := p.proxy(t, "", func(o *Options) { o.StateDir, o.Dataplane = dir, "payments-1" })
 	if _, err := other.restore(t.Context()); err == nil || !strings.Contains(err.Error(), `for dataplane "cart-1"`) {
 		t.Errorf("another dataplane took the state: %v", err)
@@ -184,7 +228,7 @@ func TestDamagedStateIsReportedAndIgnored(t *testing.T) {
 		"cut short":       {string(good[:len(good)-300]), "is damaged"},
 		"first half":      {string(good[:len(good)/4]), "is damaged"},
 		"another's leaf":  {strings.Replace(string(good), leafOf(good), leafOf(other), 1), "the key is not the one"},
-		"other provider":  {strings.Replace(string(good), "Provider: software", "Provider: guardian", 1), `held by the provider "guardian"`},
+		"other provider":  {strings.Replace(string(good), "Provider: memory", "Provider: guardian", 1), `held by the provider "guardian"`},
 		"without bundles": {string(good[:strings.Index(string(good), "-----END "+handleType+"-----")+len("-----END "+handleType+"-----\n")]), "did not prove itself"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -217,7 +261,7 @@ func TestDamagedStateIsReportedAndIgnored(t *testing.T) {
 
 func FuzzState(f *testing.F) {
 	f.Add([]byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"))
-	f.Add([]byte("-----BEGIN HAUBERK KEY HANDLE-----\nProvider: software\n\nAAAA\n-----END HAUBERK KEY HANDLE-----\n"))
+	f.Add([]byte("-----BEGIN HAUBERK KEY HANDLE-----\nProvider: memory\n\nAAAA\n-----END HAUBERK KEY HANDLE-----\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		chain, handle, _, err := parseState(data)
 		if err == nil && (len(chain) == 0 || handle == nil) {

@@ -13,7 +13,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 
-	"github.com/hauberk-mesh/hauberk/accel/keyprovider/software"
+	keymemory "github.com/hauberk-mesh/hauberk/accel/keyprovider/memory"
 	"github.com/hauberk-mesh/hauberk/api"
 	"github.com/hauberk-mesh/hauberk/api/resource"
 	control "github.com/hauberk-mesh/hauberk/controlplane/identity"
@@ -82,7 +82,7 @@ func (p *plane) start(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	logger := slog.New(slog.NewTextHandler(p.log, nil))
-	keys := software.New()
+	keys := keymemory.New()
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -161,7 +161,7 @@ func (p *plane) proxy(t *testing.T, token string, change func(*Options)) *proxy 
 	t.Helper()
 	x := &proxy{}
 	o := Options{
-		ControlPlane: "https://" + p.addr, CAs: p.anchor.Pool(), Keys: software.New(),
+		ControlPlane: "https://" + p.addr, CAs: p.anchor.Pool(), Keys: keymemory.New(),
 		Token:    func() (string, error) { return token, nil },
 		Identity: &x.id, Trust: &x.trust,
 		Logger: slog.New(slog.NewTextHandler(&x.log, nil)),

@@ -28,7 +28,7 @@ const (
 	maxState = 1 << 20
 )
 
-// keep writes the state, 0600 since a software key's handle is the key.
+// keep writes the state, 0600 since the handle of a key in memory is the key.
 func (c *Client) keep(m material, key keyprovider.Key) error {
 	if c.o.StateDir == "" {
 		return nil
@@ -42,7 +42,7 @@ func (c *Client) keep(m material, key keyprovider.Key) error {
 		out = append(out, pem.EncodeToMemory(&pem.Block{Type: certificateType, Bytes: der})...)
 	}
 	out = append(out, pem.EncodeToMemory(&pem.Block{
-		Type: handleType, Headers: map[string]string{providerHeader: c.o.Keys.Name()}, Bytes: handle,
+		Type: handleType, Headers: map[string]string{providerHeader: m.keys}, Bytes: handle,
 	})...)
 	for _, b := range m.bundles {
 		for _, cert := range b.Certificates {
@@ -103,10 +103,11 @@ func (c *Client) load(ctx context.Context, path string) (material, error) {
 	if err != nil {
 		return material{}, err
 	}
-	if p := handle.Headers[providerHeader]; p != c.o.Keys.Name() {
-		return material{}, fmt.Errorf("its key is held by the provider %q and not by %q", p, c.o.Keys.Name())
+	keys := c.provider()
+	if p := handle.Headers[providerHeader]; !keys.Opens(p) {
+		return material{}, fmt.Errorf("its key is held by the provider %q and not by %q", p, keys.Name())
 	}
-	key, err := c.o.Keys.Open(ctx, handle.Bytes)
+	key, err := keys.Open(ctx, handle.Bytes)
 	if err != nil {
 		return material{}, err
 	}
@@ -114,7 +115,7 @@ func (c *Client) load(ctx context.Context, path string) (material, error) {
 	if err != nil {
 		return material{}, err
 	}
-	return material{svid: svid, bundles: bundles}, nil
+	return material{svid: svid, keys: keys.Name(), bundles: bundles}, nil
 }
 
 func parseState(data []byte) (chain []*x509.Certificate, handle *pem.Block, bundles []tls.Bundle, err error) {

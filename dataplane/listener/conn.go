@@ -2,8 +2,6 @@ package listener
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"math"
 	"net"
 	"runtime/debug"
@@ -13,7 +11,6 @@ import (
 	"github.com/hauberk-mesh/hauberk/dataplane/filter"
 	"github.com/hauberk-mesh/hauberk/dataplane/http"
 	"github.com/hauberk-mesh/hauberk/dataplane/tcp"
-	"github.com/hauberk-mesh/hauberk/dataplane/tls"
 	"github.com/hauberk-mesh/hauberk/internal/sock"
 )
 
@@ -123,32 +120,6 @@ func (c *conn) again(spec *Spec) *Chain {
 		return nil
 	}
 	return chain
-}
-
-// handshake ends TLS here if the chain says so.
-func (c *conn) handshake(ctx context.Context, chain *Chain) (net.Conn, error) {
-	if chain.TLS == nil {
-		return c.raw, nil
-	}
-	limit := chain.HandshakeTimeout
-	if limit <= 0 {
-		limit = c.l.o.HandshakeTimeout
-	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	t := tls.NewServer(c.raw, chain.TLS)
-	if err := t.HandshakeContext(ctx); err != nil {
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			err = fmt.Errorf("not done after %s", limit)
-		}
-		c.l.n.handshake.Add(1)
-		if c.l.o.OnHandshakeError != nil {
-			c.l.o.OnHandshakeError(c.facts.remote, err)
-		}
-		return nil, err
-	}
-	c.facts.transport, c.terminated = TLS, true
-	return t, nil
 }
 
 func (c *conn) serveHTTP(ctx context.Context, served net.Conn) (parked bool) {

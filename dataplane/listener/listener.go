@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/hauberk-mesh/hauberk/dataplane/admission"
 	"github.com/hauberk-mesh/hauberk/dataplane/filter"
 	"github.com/hauberk-mesh/hauberk/dataplane/overload"
 	"github.com/hauberk-mesh/hauberk/dataplane/telemetry"
@@ -30,6 +31,8 @@ type Options struct {
 	Recorder telemetry.Recorder
 
 	HandshakeTimeout time.Duration // of chains that name none; 0: DefaultHandshakeTimeout
+	// Handshakes bounds the TLS handshakes of all listeners of a process. Nil: this one has a gate of its own.
+	Handshakes *admission.Gate
 
 	// Overload says when to accept less, and counts the connections of all listeners. Nil: never.
 	Overload *overload.Manager
@@ -47,7 +50,10 @@ type Options struct {
 type Stats struct {
 	Accepted, Active                               int64
 	Parked                                         int64 // of those active: HTTP/1 connections that wait without a goroutine
+	Handshakes                                     int64 // that were done
 	HandshakeErrors, NoChain, AcceptErrors, Panics int64
+	HandshakeTimeouts                              int64 // of HandshakeErrors: not done in time
+	HandshakesRefused                              int64 // beyond the bounds: see admission.Gate
 	Malformed                                      int64 // a ClientHello or PROXY header that is none
 	Limited, Overloaded                            int64 // turned away by a limit of their own, and by that of the proxy
 }
@@ -59,7 +65,7 @@ type Listener struct {
 
 	draining atomic.Bool
 	n        struct {
-		accepted, handshake, noChain, accept, panics, malformed, limited, overloaded atomic.Int64
+		accepted, shaken, handshake, slow, bounded, noChain, accept, panics, malformed, limited, overloaded atomic.Int64
 	}
 	stop chan struct{} // closed with closed
 
@@ -81,6 +87,9 @@ func New(o Options) *Listener {
 	if o.HandshakeTimeout <= 0 {
 		o.HandshakeTimeout = DefaultHandshakeTimeout
 	}
+	if o.Handshakes == nil {
+		o.Handshakes = admission.New(admission.Options{})
+	}
 	return &Listener{o: o, bound: filter.AddrPort(o.Listener.Addr()), conns: map[*conn]struct{}{}, counts: map[string]int{},
 		empty: make(chan struct{}), stop: make(chan struct{})}
 }
@@ -101,7 +110,8 @@ func (l *Listener) Stats() Stats {
 	l.mu.Lock()
 	active := int64(len(l.conns))
 	l.mu.Unlock()
-	return Stats{Accepted: l.n.accepted.Load(), Active: active, Parked: int64(l.lot.Len()), HandshakeErrors: l.n.handshake.Load(),
+	return Stats{Accepted: l.n.accepted.Load(), Active: active, Parked: int64(l.lot.Len()), Handshakes: l.n.shaken.Load(),
+		HandshakeErrors: l.n.handshake.Load(), HandshakeTimeouts: l.n.slow.Load(), HandshakesRefused: l.n.bounded.Load(),
 		NoChain: l.n.noChain.Load(), AcceptErrors: l.n.accept.Load(), Panics: l.n.panics.Load(),
 		Malformed: l.n.malformed.Load(), Limited: l.n.limited.Load(), Overloaded: l.n.overloaded.Load()}
 }

@@ -1,5 +1,5 @@
 // Package report tells the control plane what this proxy sees: edges each second, refusals as they occur, decisions when
-// it is asked, whether the applications answer, and that the proxy leaves.
+// it is asked, whether the applications answer, where the proxy keeps its keys, and that it leaves.
 //
 // It holds one stream (wire/report/v1) for ever and takes what package telemetry has gathered. It is lossy on purpose: a
 // slow or absent control plane costs reports, counted, and never a request. Nothing here runs on a request.
@@ -56,7 +56,8 @@ type Client struct {
 
 	mu      sync.Mutex // guards below
 	inbound map[string]*reportv1.Readiness_Inbound
-	changed chan struct{} // capacity 1: readiness is to be told again
+	keys    *reportv1.KeyProvider // nil: nobody said
+	changed chan struct{}         // capacity 1: readiness and key provider are to be told again
 
 	leave chan chan error // Leaving asks; answered once
 }
@@ -108,6 +109,24 @@ func (c *Client) ForgetReadiness(inbound string) {
 	if was {
 		c.tellReadiness()
 	}
+}
+
+// SetKeyProvider notes where the proxy keeps its keys; a change is told at once. It does not block.
+func (c *Client) SetKeyProvider(name, backend, reason string) {
+	c.mu.Lock()
+	c.keys = &reportv1.KeyProvider{Name: valid(name), Backend: valid(backend), Reason: valid(reason)}
+	c.mu.Unlock()
+	c.tellReadiness()
+}
+
+// keyProvider is nil where nobody said.
+func (c *Client) keyProvider() *reportv1.ProxyMessage {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.keys == nil {
+		return nil
+	}
+	return &reportv1.ProxyMessage{Message: &reportv1.ProxyMessage_KeyProvider{KeyProvider: c.keys}} // replaced, never written to
 }
 
 func (c *Client) tellReadiness() {

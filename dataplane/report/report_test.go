@@ -120,7 +120,7 @@ func TestFullQueueKeepsCounts(t *testing.T) {
 	edges.Record(&telemetry.Record{Protocol: "HTTP/1.1", Status: 200, SourceService: "a", DestinationService: "b"})
 	s.put(&reportv1.ProxyMessage{})
 	s.putEdges()
-	if s.putReadiness() {
+	if s.putState() {
 		t.Error("readiness went into a full queue")
 	}
 	if c.Dropped() != 0 {

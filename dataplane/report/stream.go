@@ -75,7 +75,7 @@ func (s *session) gather(ctx context.Context, received chan error) (told chan er
 	if c.opts.Refusals != nil {
 		refusals = c.opts.Refusals.C()
 	}
-	late := !s.putReadiness() // readiness found the queue full: traffic depends on it, so it is tried again
+	late := !s.putState() // it found the queue full: traffic depends on readiness, so it is tried again
 	for {
 		select {
 		case <-ctx.Done():
@@ -86,12 +86,12 @@ func (s *session) gather(ctx context.Context, received chan error) (told chan er
 		case <-tick.C:
 			s.putEdges()
 			if late {
-				late = !s.putReadiness()
+				late = !s.putState()
 			}
 		case d := <-refusals:
 			s.put(&reportv1.ProxyMessage{Message: &reportv1.ProxyMessage_Refusal{Refusal: toWire(&d)}})
 		case <-c.changed:
-			late = !s.putReadiness()
+			late = !s.putState()
 		case q := <-s.questions:
 			s.put(c.answer(q))
 		case told := <-c.leave:
@@ -121,13 +121,19 @@ func (s *session) putEdges() {
 	}
 }
 
-func (s *session) putReadiness() bool {
-	select {
-	case s.queue <- s.client.readiness():
-		return true
-	default:
-		return false
+// putState queues what is true until it changes: readiness, and the key provider where there is one to tell of.
+func (s *session) putState() bool {
+	for _, m := range []*reportv1.ProxyMessage{s.client.readiness(), s.client.keyProvider()} {
+		if m == nil {
+			continue
+		}
+		select {
+		case s.queue <- m:
+		default:
+			return false
+		}
 	}
+	return true
 }
 
 // putLeaving waits a moment for room, since it is the last word.

@@ -101,10 +101,12 @@ func (p *Proxy) serveAdmin() error {
 
 func (p *Proxy) metricsHandler() http.Handler {
 	return prometheus.Handler(prometheus.NewCollector(prometheus.Sources{
-		Metrics:   p.metrics,
-		Live:      func() bool { return !p.engine.Draining() },
-		Listeners: p.engine.ListenerMetrics,
-		Clusters:  p.engine.ClusterMetrics,
+		Metrics:    p.metrics,
+		Live:       func() bool { return !p.engine.Draining() },
+		Listeners:  p.engine.ListenerMetrics,
+		Clusters:   p.engine.ClusterMetrics,
+		Handshakes: p.engine.Handshakes,
+		Keys:       p.keys,
 	}))
 }
 

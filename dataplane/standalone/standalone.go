@@ -14,10 +14,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/hauberk-mesh/hauberk/accel/keyprovider"
+	"github.com/hauberk-mesh/hauberk/accel/keyprovider/memory"
 	"github.com/hauberk-mesh/hauberk/dataplane/bootstrap"
 	"github.com/hauberk-mesh/hauberk/dataplane/config"
 	"github.com/hauberk-mesh/hauberk/dataplane/engine"
 	"github.com/hauberk-mesh/hauberk/dataplane/filter"
+	"github.com/hauberk-mesh/hauberk/dataplane/keyring"
 	"github.com/hauberk-mesh/hauberk/dataplane/telemetry"
 	"github.com/hauberk-mesh/hauberk/dataplane/tls"
 	"github.com/hauberk-mesh/hauberk/dataplane/xdsclient"
@@ -29,6 +32,11 @@ type Config struct {
 	// AdminAddr is where the admin port is; empty: where the bootstrap says, or nowhere.
 	AdminAddr string
 	Filters   []filter.Factory
+	// Keys keeps the keys of certificates; nil: the Go heap. A certificate that asks for another provider finds it in MoreKeys.
+	Keys     keyprovider.Provider
+	MoreKeys []keyprovider.Provider
+	// Getenv reads the environment for keys that a configuration says are there. Nil: it may say none.
+	Getenv func(name string) string
 
 	Logger *slog.Logger
 	// LogLevel is what POST /logging changes; nil: it cannot be changed.
@@ -50,6 +58,7 @@ type Config struct {
 type Proxy struct {
 	cfg     Config
 	log     *slog.Logger
+	keys    *keyring.Ring
 	engine  *engine.Engine
 	metrics *telemetry.Metrics // nil: nobody can ask for them
 	logs    *config.AccessLogs
@@ -82,10 +91,17 @@ func New(cfg Config) (*Proxy, error) {
 	if cfg.AdminAddr == "" {
 		cfg.AdminAddr = cfg.Bootstrap.Admin
 	}
-	p := &Proxy{cfg: cfg, log: cfg.Logger, logs: config.NewAccessLogs(), start: time.Now(), begun: make(chan struct{}), stop: make(chan struct{})}
+	if cfg.Keys == nil {
+		cfg.Keys = memory.New()
+	}
+	p := &Proxy{
+		cfg: cfg, log: cfg.Logger, keys: keyring.New(cfg.Keys, cfg.MoreKeys...), logs: config.NewAccessLogs(),
+		start: time.Now(), begun: make(chan struct{}), stop: make(chan struct{}),
+	}
 	o := engine.Options{
 		Config: config.Deps{
-			StandAlone: true, Identity: &tls.Identity{}, Trust: &tls.Trust{}, Filters: cfg.Filters, Dial: cfg.Dial, AccessLogs: p.logs,
+			StandAlone: true, Identity: &tls.Identity{}, Trust: &tls.Trust{}, Keys: p.keys, Getenv: cfg.Getenv,
+			Filters: cfg.Filters, Dial: cfg.Dial, AccessLogs: p.logs,
 		},
 		Overload: engine.Overload(cfg.Bootstrap.Overload, p.log),
 		Logger:   p.log, Listen: cfg.Listen, DrainTime: cfg.DrainTime, Recorder: telemetry.Tee(),

@@ -14,9 +14,11 @@ func ClientConfig(id *Identity, tr *Trust, peerIDs []string, sni string) *tls.Co
 // ClientConfigWith is ClientConfig with options.
 func ClientConfigWith(id *Identity, tr *Trust, peerIDs []string, sni string, opts Options) *tls.Config {
 	wanted := slices.Clone(peerIDs)
-	c := base(opts)
+	c := mesh(opts, false)
 	c.ServerName = sni
-	c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return id.certificate() }
+	c.GetClientCertificate = func(asked *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		return id.certificate(asked.Context())
+	}
 	// InsecureSkipVerify turns off only crypto/tls's own check, that of a DNS name against the host's root store; a SPIFFE
 	// ID is neither. VerifyConnection below is the check instead. It runs in every handshake, resumed ones too (there are
 	// none), and unlike VerifyPeerCertificate it can't be skipped by a session ticket.

@@ -32,7 +32,13 @@ func (s ServerContext) Config() *tls.Config {
 	// crypto/tls makes and rotates the tickets' keys, for this configuration alone: no ticket is good on another chain. A
 	// session resumed still passes VerifyConnection, with the chain that the client presented at first.
 	c.SessionTicketsDisabled = !s.Tickets
-	c.GetCertificate = s.certificate
+	c.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		own, err := s.certificate(hello)
+		if err != nil {
+			return nil, err
+		}
+		return bound(hello.Context(), own), nil
+	}
 	if s.Peer == nil {
 		return c
 	}
@@ -144,7 +150,9 @@ func (s ClientContext) Config() *tls.Config {
 	c := base(s.Options)
 	c.ServerName = s.SNI
 	if s.Certificates != nil {
-		c.GetClientCertificate = s.certificate
+		c.GetClientCertificate = func(asked *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			return bound(asked.Context(), s.certificate(asked)), nil
+		}
 	}
 	// InsecureSkipVerify turns off only crypto/tls's own check, that of ServerName against the host's root store, which is not
 	// what was configured. VerifyConnection is the check.
@@ -161,15 +169,15 @@ func (s ClientContext) Config() *tls.Config {
 	return c
 }
 
-func (s ClientContext) certificate(asked *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+func (s ClientContext) certificate(asked *tls.CertificateRequestInfo) *tls.Certificate {
 	all := s.Certificates()
 	for _, c := range all {
 		if asked.SupportsCertificate(c) == nil {
-			return c, nil
+			return c
 		}
 	}
 	// The server's list of authorities is a hint: to present one that it may refuse is how it comes to say why.
-	return all[0], nil
+	return all[0]
 }
 
 // KeyPair reads a chain (leaf first) and its key, both PEM.

@@ -9,6 +9,7 @@ package tls
 
 import (
 	"bytes"
+	"context"
 	"crypto"
 	"crypto/tls"
 	"crypto/x509"
@@ -92,11 +93,11 @@ func (i *Identity) ID() string {
 	return ""
 }
 
-// certificate is what a handshake presents.
-func (i *Identity) certificate() (*tls.Certificate, error) {
+// certificate is what a handshake presents. ctx is the handshake's.
+func (i *Identity) certificate(ctx context.Context) (*tls.Certificate, error) {
 	s := i.Get()
 	if s == nil {
 		return nil, errors.New("own SVID is not there yet: the proxy has not joined the mesh")
 	}
-	return &s.Certificate, nil
+	return bound(ctx, &s.Certificate), nil
 }

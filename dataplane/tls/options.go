@@ -10,8 +10,11 @@ type Options struct {
 	ALPN []string
 	// CipherSuites of TLS 1.2; those of 1.3 are not for anybody to choose. Nil: crypto/tls's.
 	CipherSuites []uint16
-	// Curves for the key exchange; nil: crypto/tls's.
+	// Curves for the key exchange; nil: in a mesh see meshCurves, elsewhere crypto/tls's, which common clients send shares for.
 	Curves []tls.CurveID
+	// PostQuantum is about meshes: keys are exchanged so that who records now can't read later with a quantum computer. It
+	// needs both sides; where only one has it, the handshake is the ordinary one.
+	PostQuantum bool
 }
 
 // base is what all configurations share. Sessions are never resumed unless whoever calls it decides otherwise: a ticket would
@@ -66,21 +69,4 @@ var opensslSuites = map[string]uint16{
 	"AES256-GCM-SHA384":             tls.TLS_RSA_WITH_AES_256_GCM_SHA384,
 	"AES128-SHA":                    tls.TLS_RSA_WITH_AES_128_CBC_SHA,
 	"AES256-SHA":                    tls.TLS_RSA_WITH_AES_256_CBC_SHA,
-}
-
-// Curve finds a key exchange by the name that BoringSSL has for it.
-func Curve(name string) (tls.CurveID, bool) {
-	switch name {
-	case "X25519":
-		return tls.X25519, true
-	case "X25519MLKEM768":
-		return tls.X25519MLKEM768, true
-	case "P-256":
-		return tls.CurveP256, true
-	case "P-384":
-		return tls.CurveP384, true
-	case "P-521":
-		return tls.CurveP521, true
-	}
-	return 0, false
 }

@@ -40,9 +40,10 @@ type records struct {
 	left   int    // of the present record, not yet handed up; 0: the next byte begins one
 	begun  int    // bytes of the present record's header that went up without the rest: below 5, left is not known yet
 	length [header]byte
-	bulk   bool  // the last read filled a small buffer: more is likely to come than that takes
-	hungry bool  // read nothing from the socket: only what is here is wanted
-	ended  error // what a read found that only waited: a socket tells of a reset once
+	bulk   bool   // the last read filled a small buffer: more is likely to come than that takes
+	hungry bool   // read nothing from the socket: only what is here is wanted
+	ended  error  // what a read found that only waited: a socket tells of a reset once
+	paced  *paced // before each read of a handshake; see pace.go
 
 	writing sync.Mutex // guards below
 	corked  bool
@@ -140,6 +141,11 @@ func (r *records) wait() error {
 
 // fill reads once from the socket, waiting without a buffer.
 func (r *records) fill() error {
+	if r.paced != nil {
+		if err := r.paced.wait(r); err != nil {
+			return err
+		}
+	}
 	buf, n, err := r.from.Read()
 	if err != nil {
 		return err

@@ -1,10 +1,9 @@
 package tls
 
 import (
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/binary"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -20,6 +19,10 @@ type Bundle struct {
 	Certificates []*x509.Certificate
 }
 
+func (b Bundle) same(o Bundle) bool {
+	return b.TrustDomain == o.TrustDomain && slices.EqualFunc(b.Certificates, o.Certificates, (*x509.Certificate).Equal)
+}
+
 // Trust is whom the proxy believes at this moment. The zero value believes nobody. All methods are safe for concurrent
 // use, and a verification sees bundles and revocations of one moment.
 type Trust struct {
@@ -27,23 +30,25 @@ type Trust struct {
 	current atomic.Pointer[trusted]
 }
 
-// trusted is one moment's truth. Immutable but for the cache in bundles.
+// trusted is one moment's truth: a generation of bundles with an epoch of revocations. Immutable but for its cache, which is
+// as short-lived as it: whatever changes, nothing that was believed before is believed unseen.
 type trusted struct {
 	bundles *bundles
 	final   bool // SetBundles has been called: Seed has no effect any more
 	revoked map[string]struct{}
-}
 
-// bundles are the pools with what they have verified. New bundles start with an empty cache, so that it never outlives
-// them.
-type bundles struct {
-	domains  []string // sorted, for errors
-	list     []Bundle
-	pools    map[string]*x509.CertPool
 	verified chainCache
 }
 
-// SetBundles replaces all bundles. Two of one trust domain add up.
+// bundles are authorities in the forms in which they are asked for.
+type bundles struct {
+	domains []string // sorted, for errors
+	list    []Bundle
+	pools   map[string]*x509.CertPool
+}
+
+// SetBundles replaces all bundles. Two of one trust domain add up. Each configuration says anew whom to trust, mostly the same:
+// that changes nothing, and keeps what is known of chains.
 func (t *Trust) SetBundles(list []Bundle) error { return t.setBundles(list, true) }
 
 // Seed sets bundles until SetBundles is called for the first time: what came with an SVID or lay on disk serves until the
@@ -75,11 +80,14 @@ func (t *Trust) setBundles(list []Bundle, final bool) error {
 	if old.final && !final {
 		return nil
 	}
+	if old.final == final && slices.EqualFunc(old.bundles.list, b.list, Bundle.same) {
+		return nil
+	}
 	t.current.Store(&trusted{bundles: b, final: final, revoked: old.revoked})
 	return nil
 }
 
-// SetRevoked replaces the SPIFFE IDs whose handshakes are refused.
+// SetRevoked replaces the SPIFFE IDs whose handshakes are refused. The same ones again change nothing.
 func (t *Trust) SetRevoked(ids []string) {
 	revoked := make(map[string]struct{}, len(ids))
 	for _, id := range ids {
@@ -88,6 +96,9 @@ func (t *Trust) SetRevoked(ids []string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	old := t.load()
+	if maps.Equal(old.revoked, revoked) {
+		return
+	}
 	t.current.Store(&trusted{bundles: old.bundles, final: old.final, revoked: revoked})
 }
 
@@ -194,6 +205,10 @@ func (t *Trust) verify(chain []*x509.Certificate, peer role) (string, error) {
 	if len(chain) > maxChain {
 		return "", refuse("", "it presented %d certificates, more than %d", len(chain), maxChain)
 	}
+	key := sumOf(chain, peer)
+	if v, ok := trust.verified.find(key, now); ok {
+		return v.id, nil
+	}
 	leaf := chain[0]
 	spiffe, err := leafID(leaf)
 	if err != nil {
@@ -211,10 +226,6 @@ func (t *Trust) verify(chain []*x509.Certificate, peer role) (string, error) {
 	if err := inTime(leaf, now); err != nil {
 		return id, refuse(id, "%v", err)
 	}
-	key := chainKey(chain, peer)
-	if trust.bundles.verified.holds(key, now) {
-		return id, nil
-	}
 	intermediates := x509.NewCertPool()
 	for _, c := range chain[1:] {
 		intermediates.AddCert(c)
@@ -225,7 +236,8 @@ func (t *Trust) verify(chain []*x509.Certificate, peer role) (string, error) {
 	if err != nil {
 		return id, refuse(id, "its chain does not lead to the bundle of %s: %v", domain, err)
 	}
-	trust.bundles.verified.add(key, leastTime(paths[0]))
+	from, until := span(paths[0])
+	trust.verified.add(key, verified{id, from, until})
 	return id, nil
 }
 
@@ -237,53 +249,4 @@ func inTime(leaf *x509.Certificate, now time.Time) error {
 		return fmt.Errorf("its leaf is not valid before %s, in %s: compare the clocks", leaf.NotBefore.UTC().Format(time.RFC3339), leaf.NotBefore.Sub(now).Round(time.Second))
 	}
 	return nil
-}
-
-func leastTime(path []*x509.Certificate) time.Time {
-	least := path[0].NotAfter
-	for _, c := range path[1:] {
-		if c.NotAfter.Before(least) {
-			least = c.NotAfter
-		}
-	}
-	return least
-}
-
-// chainKey names exactly the bytes that were presented and the role in which they were checked.
-func chainKey(chain []*x509.Certificate, peer role) [sha256.Size]byte {
-	h := sha256.New()
-	h.Write([]byte{byte(peer)})
-	var size [8]byte
-	for _, c := range chain {
-		binary.BigEndian.PutUint64(size[:], uint64(len(c.Raw)))
-		h.Write(size[:])
-		h.Write(c.Raw)
-	}
-	return [sha256.Size]byte(h.Sum(nil))
-}
-
-// chainCache remembers chains whose signatures were found good, until the first certificate of the path ends. Revocation
-// and the leaf's time are judged at each handshake, and who may be the peer as well.
-type chainCache struct {
-	mu    sync.Mutex
-	until map[[sha256.Size]byte]time.Time
-}
-
-// cacheSize bounds the memory that peers can make us use: 40 bytes each.
-const cacheSize = 4096
-
-func (c *chainCache) holds(key [sha256.Size]byte, now time.Time) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	until, ok := c.until[key]
-	return ok && !now.After(until)
-}
-
-func (c *chainCache) add(key [sha256.Size]byte, until time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.until == nil || len(c.until) >= cacheSize {
-		c.until = map[[sha256.Size]byte]time.Time{}
-	}
-	c.until[key] = until
 }

@@ -112,13 +112,12 @@ func NewAuthorities(roots []*x509.Certificate, crls []*x509.RevocationList, leaf
 }
 
 func (a *Authorities) check(chain []*x509.Certificate, peer role) error {
-	now, leaf := time.Now(), chain[0]
+	now, leaf, key := time.Now(), chain[0], sumOf(chain, peer)
+	if _, ok := a.verified.find(key, now); ok {
+		return nil
+	}
 	if err := inTime(leaf, now); err != nil {
 		return refuse("", "%v", err)
-	}
-	key := chainKey(chain, peer)
-	if a.verified.holds(key, now) {
-		return nil
 	}
 	intermediates := x509.NewCertPool()
 	for _, c := range chain[1:] {
@@ -132,9 +131,9 @@ func (a *Authorities) check(chain []*x509.Certificate, peer role) error {
 	}
 	var first error
 	for _, path := range paths {
-		until, err := a.revoked(path, now)
+		from, until, err := a.revoked(path, now)
 		if err == nil {
-			a.verified.add(key, until)
+			a.verified.add(key, verified{from: from, until: until})
 			return nil
 		}
 		if first == nil {
@@ -144,11 +143,11 @@ func (a *Authorities) check(chain []*x509.Certificate, peer role) error {
 	return refuse("", "%v", first)
 }
 
-// revoked returns until when a path is known to hold.
-func (a *Authorities) revoked(path []*x509.Certificate, now time.Time) (time.Time, error) {
-	until := leastTime(path)
+// revoked returns in which time a path is known to hold.
+func (a *Authorities) revoked(path []*x509.Certificate, now time.Time) (from, until time.Time, err error) {
+	from, until = span(path)
 	if len(a.crls) == 0 {
-		return until, nil
+		return from, until, nil
 	}
 	for i, c := range path {
 		if a.leafOnly && i > 0 {
@@ -156,18 +155,18 @@ func (a *Authorities) revoked(path []*x509.Certificate, now time.Time) (time.Tim
 		}
 		list, err := a.listOf(path[min(i+1, len(path)-1)], now)
 		if err != nil {
-			return until, err
+			return from, until, err
 		}
 		for _, e := range list.RevokedCertificateEntries {
 			if e.SerialNumber.Cmp(c.SerialNumber) == 0 {
-				return until, fmt.Errorf("its certificate %q (serial %x) is revoked since %s", c.Subject, c.SerialNumber, e.RevocationTime.UTC().Format(time.RFC3339))
+				return from, until, fmt.Errorf("its certificate %q (serial %x) is revoked since %s", c.Subject, c.SerialNumber, e.RevocationTime.UTC().Format(time.RFC3339))
 			}
 		}
 		if !list.NextUpdate.IsZero() && list.NextUpdate.Before(until) {
 			until = list.NextUpdate
 		}
 	}
-	return until, nil
+	return from, until, nil
 }
 
 // listOf finds the list that an issuer has signed and that holds now.

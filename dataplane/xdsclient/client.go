@@ -34,11 +34,12 @@ const (
 	TypeRoute       = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 	TypeSecret      = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
 	TypeRevocations = "type.googleapis.com/hauberk.trust.v1.Revocations"
+	TypeSettings    = "type.googleapis.com/hauberk.proxy.v1.Settings"
 )
 
 // Types are all of them, in the order in which they are asked for.
 func Types() []string {
-	return []string{TypeCluster, TypeEndpoints, TypeListener, TypeRoute, TypeSecret, TypeRevocations}
+	return []string{TypeCluster, TypeEndpoints, TypeListener, TypeRoute, TypeSecret, TypeRevocations, TypeSettings}
 }
 
 // UserAgent is node.user_agent_name of our own proxies.

@@ -40,6 +40,15 @@ func Dataplane(ref *api.TargetRef, name string, labels map[string]string) bool {
 	return true
 }
 
+// Whole tells whether a policy is about what belongs to the proxy as a whole, and how specific it is. One that names an inbound is
+// about that inbound alone.
+func Whole(ref *api.TargetRef, p *ir.Proxy) (Rank, bool) {
+	if !Proxy(ref, p) || ref != nil && ref.SectionName != "" {
+		return 0, false
+	}
+	return top(ref), true
+}
+
 // Inbound tells whether a top-level targetRef is about an inbound, given by its name, and how specific it is.
 func Inbound(ref *api.TargetRef, p *ir.Proxy, inbound string) (Rank, bool) {
 	if !Proxy(ref, p) {

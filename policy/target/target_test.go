@@ -61,6 +61,22 @@ func TestInbound(t *testing.T) {
 	}
 }
 
+func TestWhole(t *testing.T) {
+	last := target.Rank(-1)
+	for _, ref := range []*api.TargetRef{nil, {Kind: "Dataplane", Labels: map[string]string{"app": "cart"}}, {Kind: "Dataplane", Name: "cart-1"}} {
+		rank, ok := target.Whole(ref, cart)
+		if !ok || rank <= last {
+			t.Errorf("%+v: rank %d after %d, matches %v", ref, rank, last, ok)
+		}
+		last = rank
+	}
+	for _, ref := range []*api.TargetRef{{Kind: "Dataplane", Name: "cart-2"}, {Kind: "Dataplane", Name: "cart-1", SectionName: "http"}} {
+		if _, ok := target.Whole(ref, cart); ok {
+			t.Errorf("%+v matches", ref)
+		}
+	}
+}
+
 func TestOutbound(t *testing.T) {
 	mesh, labels, name := (*api.TargetRef)(nil), &api.TargetRef{Kind: "Dataplane", Labels: map[string]string{"app": "cart"}}, &api.TargetRef{Kind: "Dataplane", Name: "cart-1"}
 	all, service, port := &api.TargetRef{Kind: "Mesh"}, &api.TargetRef{Kind: "MeshService", Name: "redis"}, &api.TargetRef{Kind: "MeshService", Name: "redis", SectionName: "tcp"}

@@ -1,5 +1,6 @@
-// Package tls is MeshTLS: whether an inbound takes plaintext beside mutual TLS, and which versions of TLS. Without any
-// resource it is Strict and TLS 1.3. It is no chain element: it sets the fields of an inbound that the engine reads.
+// Package tls is MeshTLS: whether an inbound takes plaintext beside mutual TLS, which versions of TLS, and where a proxy keeps
+// its private keys. Without any resource it is Strict and TLS 1.3, and the keys are where the proxy was started with. It is no
+// chain element: it sets fields of inbounds and of the proxy that the engine reads.
 package tls
 
 import (
@@ -17,8 +18,9 @@ const KindName = "MeshTLS"
 
 // Spec of a MeshTLS.
 type Spec struct {
-	TargetRef *api.TargetRef `json:"targetRef,omitempty"` // whose inbounds; default the whole mesh
-	Rules     []Rule         `json:"rules"`
+	TargetRef *api.TargetRef `json:"targetRef,omitempty"` // whose proxies, or which inbounds; default the whole mesh
+	Default   *ProxyConf     `json:"default,omitempty"`   // about the proxy as a whole
+	Rules     []Rule         `json:"rules,omitempty"`     // about its inbounds
 }
 
 // Rule is about calls that come in.
@@ -53,8 +55,11 @@ func (Policy) Kind() api.Kind {
 	return k
 }
 
-// Apply sets mode and versions of every inbound.
+// Apply sets the proxy's key provider, and mode and versions of every inbound.
 func (Policy) Apply(resources []*api.Resource, p *ir.Proxy) error {
+	if t := keys(resources, p).Value.KeyProvider.Type; t != nil {
+		p.KeyProvider = *t
+	}
 	for _, in := range p.Inbounds {
 		conf := inForce(resources, p, in).Value
 		out := &ir.InboundTLS{Mode: ir.Strict, MinVersion: tls13, MaxVersion: tls13}
@@ -86,7 +91,7 @@ func bounds(out *ir.InboundTLS, v *Version) {
 
 // Explain lists the fields that resources set.
 func (Policy) Explain(resources []*api.Resource, p *ir.Proxy) []policy.Contribution {
-	var all []policy.Contribution
+	all := keys(resources, p).Contributions(wholeProxy)
 	for _, in := range p.Inbounds {
 		all = append(all, inForce(resources, p, in).Contributions(in.Name)...)
 	}
@@ -124,8 +129,11 @@ func DefaultResources(mesh string) []*api.Resource {
 
 func validate(_ api.Meta, s *Spec) (ps api.Problems) {
 	ps = append(ps, target.ValidateTop(s.TargetRef, true)...)
-	if len(s.Rules) == 0 {
+	if len(s.Rules) == 0 && s.Default == nil {
 		ps.Add("spec.rules", "is empty", "add one, as {default: {mode: Strict}}")
+	}
+	if s.Default != nil {
+		ps = append(ps, validateProxyConf(s.TargetRef, s.Default)...)
 	}
 	for i, r := range s.Rules {
 		at := fmt.Sprintf("spec.rules[%d]", i)
@@ -135,6 +143,18 @@ func validate(_ api.Meta, s *Spec) (ps api.Problems) {
 		ps = append(ps, validateConf(at+".default", r.Default)...)
 	}
 	return ps
+}
+
+func validateProxyConf(ref *api.TargetRef, c *ProxyConf) (ps api.Problems) {
+	if ref != nil && ref.SectionName != "" {
+		ps.Add(inDefault, "is about the proxy as a whole, and spec.targetRef.sectionName names an inbound",
+			"remove sectionName, or write two policies")
+	}
+	if c.KeyProvider == nil {
+		ps.Add(inDefault, "sets nothing", "set keyProvider, as {type: batch}")
+		return ps
+	}
+	return append(ps, validateKeyProvider(inDefault+".keyProvider", c.KeyProvider)...)
 }
 
 func validateConf(at string, c Conf) (ps api.Problems) {

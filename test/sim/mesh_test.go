@@ -15,7 +15,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/hauberk-mesh/hauberk/accel/keyprovider"
-	"github.com/hauberk-mesh/hauberk/accel/keyprovider/software"
+	keymemory "github.com/hauberk-mesh/hauberk/accel/keyprovider/memory"
 	"github.com/hauberk-mesh/hauberk/api"
 	"github.com/hauberk-mesh/hauberk/api/resource"
 	"github.com/hauberk-mesh/hauberk/controlplane/identity/ca"
@@ -70,7 +70,7 @@ func newMesh(t *testing.T, yaml string) *mesh {
 	s := memory.New(memory.Options{})
 	t.Cleanup(func() { _ = s.Close() })
 	m := &mesh{
-		t: t, registry: registry, store: s, resources: store.NewResources(s, registry), keys: software.New(),
+		t: t, registry: registry, store: s, resources: store.NewResources(s, registry), keys: keymemory.New(),
 		resolver: resolve.New(all.Policies()), cache: translate.NewCache(), log: slog.New(slog.DiscardHandler), proxies: map[string]*proxy{},
 	}
 	m.authority = ca.NewBuiltin(ca.Options{Store: s, Resources: m.resources, Keys: m.keys, Logger: m.log})

@@ -16,7 +16,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/structpb"
 
-	"github.com/hauberk-mesh/hauberk/accel/keyprovider/software"
+	keymemory "github.com/hauberk-mesh/hauberk/accel/keyprovider/memory"
 	"github.com/hauberk-mesh/hauberk/api"
 	"github.com/hauberk-mesh/hauberk/api/resource"
 	"github.com/hauberk-mesh/hauberk/controlplane/discovery/dataplanes"
@@ -69,7 +69,7 @@ func benchmarkPush(b *testing.B, n int, to string) {
 		return at
 	}
 	put(meshWithIdentity)
-	authority := ca.NewBuiltin(ca.Options{Store: s, Resources: resources, Keys: software.New(), Logger: log})
+	authority := ca.NewBuiltin(ca.Options{Store: s, Resources: resources, Keys: keymemory.New(), Logger: log})
 	if err := authority.EnsureMesh(ctx, api.DefaultMesh); err != nil {
 		b.Fatal(err)
 	}

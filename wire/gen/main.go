@@ -15,8 +15,11 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/pluginpb"
+
+	_ "github.com/envoyproxy/go-control-plane/envoy/config/core/v3" // which messages of ours hold
 )
 
 const module = "github.com/hauberk-mesh/hauberk/wire"
@@ -30,12 +33,12 @@ func main() {
 
 // generate runs in wire/, as go generate does.
 func generate(ctx context.Context) error {
-	names, err := filepath.Glob("*/v1/*.proto")
+	names, err := filepath.Glob("*/v*/*.proto")
 	if err != nil {
 		return err
 	}
 	compiler := protocompile.Compiler{
-		Resolver:       protocompile.WithStandardImports(&protocompile.SourceResolver{}),
+		Resolver:       protocompile.WithStandardImports(protocompile.CompositeResolver{&protocompile.SourceResolver{}, linked}),
 		SourceInfoMode: protocompile.SourceInfoStandard, // comments go into the Go code
 	}
 	files, err := compiler.Compile(ctx, names...)
@@ -50,6 +53,12 @@ func generate(ctx context.Context) error {
 	}
 	return nil
 }
+
+// linked finds Envoy's files, whose sources are not here, among those that this program links.
+var linked = protocompile.ResolverFunc(func(path string) (protocompile.SearchResult, error) {
+	file, err := protoregistry.GlobalFiles.FindFileByPath(path)
+	return protocompile.SearchResult{Desc: file}, err
+})
 
 // withImports lists the files after everything that they import, which is the order that plugins demand.
 func withImports(files linker.Files) []*descriptorpb.FileDescriptorProto {

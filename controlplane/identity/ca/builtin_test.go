@@ -13,7 +13,7 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
 	"github.com/hauberk-mesh/hauberk/accel/keyprovider"
-	"github.com/hauberk-mesh/hauberk/accel/keyprovider/software"
+	keymemory "github.com/hauberk-mesh/hauberk/accel/keyprovider/memory"
 	"github.com/hauberk-mesh/hauberk/api"
 	"github.com/hauberk-mesh/hauberk/api/resource"
 	"github.com/hauberk-mesh/hauberk/controlplane/store"
@@ -37,7 +37,7 @@ func newFixture(t *testing.T) *fixture {
 }
 
 func (f *fixture) builtin() *Builtin {
-	return NewBuiltin(Options{Store: f.store, Resources: f.resources, Keys: software.New(), Logger: slog.New(slog.DiscardHandler)})
+	return NewBuiltin(Options{Store: f.store, Resources: f.resources, Keys: keymemory.New(), Logger: slog.New(slog.DiscardHandler)})
 }
 
 func (f *fixture) setTrustDomain(t *testing.T, domain string) {
@@ -66,7 +66,7 @@ func (f *fixture) trusts(t *testing.T, mesh string) map[string]*resource.MeshTru
 
 func leafFor(t *testing.T, id string, life time.Duration) Leaf {
 	t.Helper()
-	key, err := software.New().Generate(t.Context(), keyprovider.ECDSAP256)
+	key, err := keymemory.New().Generate(t.Context(), keyprovider.ECDSAP256)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,7 +51,7 @@ func Open(ctx context.Context, rec store.Record, keys keyprovider.Provider) (key
 	if err := json.Unmarshal(rec.Value, &s); err != nil {
 		return nil, nil, fmt.Errorf("%s: is damaged in the store", rec.Key) // the cause could quote the key
 	}
-	if s.Provider != keys.Name() {
+	if !keys.Opens(s.Provider) {
 		return nil, nil, fmt.Errorf("%s: its key is held by the provider %q and not by %q: start with that one", rec.Key, s.Provider, keys.Name())
 	}
 	key, err := keys.Open(ctx, s.Handle)

@@ -331,7 +331,7 @@ func TestTypesOfANodeAreBounded(t *testing.T) {
 	s := &Server{opts: Options{Peer: func(context.Context) (Peer, bool) { return Peer{Mesh: "m", Dataplane: "d"}, true }}}
 	types := &structpb.ListValue{}
 	for i := range 1000 {
-		types.Values = append(types.Values, structpb.NewStringValue("none"), structpb.NewStringValue(translate.Types()[i%6]))
+		types.Values = append(types.Values, structpb.NewStringValue("none"), structpb.NewStringValue(translate.Types()[i%len(translate.Types())]))
 	}
 	h, err := s.identify(context.Background(), &core.Node{
 		Id: "m/d", UserAgentName: ourUserAgent,

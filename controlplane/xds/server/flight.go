@@ -46,6 +46,7 @@ func makeBeforeBreak() []step {
 		{translate.TypeRoute, true, true},
 		{translate.TypeSecret, true, true},
 		{translate.TypeRevocations, true, true},
+		{translate.TypeSettings, true, true},
 		{translate.TypeCluster, false, true},
 		{translate.TypeEndpoints, false, true},
 	}

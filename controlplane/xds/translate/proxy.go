@@ -53,6 +53,9 @@ func Proxy(p *ir.Proxy, cache *Cache) (Snapshot, error) {
 			return nil, fmt.Errorf("listener %q: %w", l.Name, err)
 		}
 	}
+	if err := addSettings(s, p, cache); err != nil {
+		return nil, err
+	}
 	return s, addSecrets(s, p, cache)
 }
 

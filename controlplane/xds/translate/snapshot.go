@@ -17,11 +17,12 @@ const (
 	TypeRoute       = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 	TypeSecret      = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
 	TypeRevocations = "type.googleapis.com/hauberk.trust.v1.Revocations"
+	TypeSettings    = "type.googleapis.com/hauberk.proxy.v1.Settings"
 )
 
 // Types are all type URLs in the order in which they are sent.
 func Types() []string {
-	return []string{TypeCluster, TypeEndpoints, TypeListener, TypeRoute, TypeSecret, TypeRevocations}
+	return []string{TypeCluster, TypeEndpoints, TypeListener, TypeRoute, TypeSecret, TypeRevocations, TypeSettings}
 }
 
 // Resource is one xDS resource as it goes over the wire. It is immutable and shared by all proxies that have it.

@@ -69,6 +69,7 @@ func TestErrors(t *testing.T) {
 	}{
 		{"no trust", `secret "trust": no trust bundle: the mesh has no MeshTrust`, &ir.Proxy{}},
 		{"empty trust", `secret "trust": trust domain "d" has no certificate`, &ir.Proxy{Trust: []ir.TrustBundle{{TrustDomain: "d"}}}},
+		{"key provider", `key provider "tpm" is neither batch nor memory`, &ir.Proxy{KeyProvider: "tpm"}},
 		{"no tls", `listener "inbound|http": an inbound without TLS mode: plaintext is chosen by MeshTLS mode Permissive alone`,
 			inbound(func(l *ir.Listener) { l.TLS = nil })},
 		{"no permission", `listener "inbound|http": an inbound without a permission: empty lists deny everything`,

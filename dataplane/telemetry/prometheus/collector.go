@@ -13,6 +13,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/hauberk-mesh/hauberk/dataplane/admission"
+	"github.com/hauberk-mesh/hauberk/dataplane/keyring"
 	"github.com/hauberk-mesh/hauberk/dataplane/telemetry"
 )
 
@@ -25,8 +27,12 @@ type Sources struct {
 	Connected func() bool
 	Listeners func() []Listener
 	Clusters  func() []Cluster
+	// Handshakes are the bounds of the TLS handshakes of all listeners.
+	Handshakes func() admission.Stats
 	// Dropped are counts of telemetry that was given up rather than let a request wait, by what it was: access_log, report.
 	Dropped map[string]func() uint64
+	// Keys are the key providers; nil: nothing is told of them.
+	Keys *keyring.Ring
 	// LeafExpires is when the present SVID ends; zero without one.
 	LeafExpires func() time.Time
 }
@@ -35,6 +41,7 @@ type Sources struct {
 type Listener struct {
 	Address       string // host:port
 	Total, Active uint64
+	Handshakes    Handshakes
 }
 
 // Cluster is what a cluster counts of its connections and endpoints.
@@ -142,10 +149,17 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 			gauge(out, certExpires, float64(max(0, int(time.Until(ends).Hours()/24))))
 		}
 	}
+	if c.from.Keys != nil {
+		collectKeys(out, c.from.Keys)
+	}
+	if c.from.Handshakes != nil {
+		collectAdmission(out, c.from.Handshakes())
+	}
 	if c.from.Listeners != nil {
 		for _, l := range c.from.Listeners() {
 			counter(out, listenerTotal, l.Total, l.Address)
 			gauge(out, listenerActive, float64(l.Active), l.Address)
+			collectHandshakes(out, l)
 		}
 	}
 	if c.from.Clusters != nil {

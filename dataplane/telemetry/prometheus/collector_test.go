@@ -9,13 +9,32 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/hauberk-mesh/hauberk/accel/keyprovider/batch"
 	"github.com/hauberk-mesh/hauberk/dataplane/telemetry"
 )
 
 func scrape(t *testing.T, from Sources) string {
 	t.Helper()
+	return ask(t, NewCollector(from))
+}
+
+// oneQueue is a collector of one queue alone.
+type oneQueue struct{ q *batch.QueueStats }
+
+func (oneQueue) Describe(chan<- *prometheus.Desc)       {}
+func (o oneQueue) Collect(out chan<- prometheus.Metric) { collectQueue(out, o.q) }
+
+func scrapeQueue(t *testing.T, q *batch.QueueStats) string {
+	t.Helper()
+	return ask(t, oneQueue{q})
+}
+
+func ask(t *testing.T, c prometheus.Collector) string {
+	t.Helper()
 	answer := httptest.NewRecorder()
-	Handler(NewCollector(from)).ServeHTTP(answer, httptest.NewRequest("GET", "/stats/prometheus", nil))
+	Handler(c).ServeHTTP(answer, httptest.NewRequest("GET", "/stats/prometheus", nil))
 	body, err := io.ReadAll(answer.Body)
 	if err != nil || answer.Code != 200 {
 		t.Fatalf("%d %v\n%s", answer.Code, err, body)

@@ -32,6 +32,7 @@ type ProxyMessage struct {
 	//	*ProxyMessage_Decisions
 	//	*ProxyMessage_Readiness
 	//	*ProxyMessage_Leaving
+	//	*ProxyMessage_KeyProvider
 	Message       isProxyMessage_Message `protobuf_oneof:"message"`
 	Dropped       uint64                 `protobuf:"varint,15,opt,name=dropped,proto3" json:"dropped,omitempty"` // messages dropped since the last one, because the stream was slow
 	unknownFields protoimpl.UnknownFields
@@ -120,6 +121,15 @@ func (x *ProxyMessage) GetLeaving() *Leaving {
 	return nil
 }
 
+func (x *ProxyMessage) GetKeyProvider() *KeyProvider {
+	if x != nil {
+		if x, ok := x.Message.(*ProxyMessage_KeyProvider); ok {
+			return x.KeyProvider
+		}
+	}
+	return nil
+}
+
 func (x *ProxyMessage) GetDropped() uint64 {
 	if x != nil {
 		return x.Dropped
@@ -151,6 +161,10 @@ type ProxyMessage_Leaving struct {
 	Leaving *Leaving `protobuf:"bytes,5,opt,name=leaving,proto3,oneof"` // the proxy shuts down: withdraw it now, without waiting for its lease
 }
 
+type ProxyMessage_KeyProvider struct {
+	KeyProvider *KeyProvider `protobuf:"bytes,6,opt,name=key_provider,json=keyProvider,proto3,oneof"` // when the stream opens, and on each change
+}
+
 func (*ProxyMessage_Edges) isProxyMessage_Message() {}
 
 func (*ProxyMessage_Refusal) isProxyMessage_Message() {}
@@ -160,6 +174,8 @@ func (*ProxyMessage_Decisions) isProxyMessage_Message() {}
 func (*ProxyMessage_Readiness) isProxyMessage_Message() {}
 
 func (*ProxyMessage_Leaving) isProxyMessage_Message() {}
+
+func (*ProxyMessage_KeyProvider) isProxyMessage_Message() {}
 
 type ControlMessage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -904,6 +920,67 @@ func (*Leaving) Descriptor() ([]byte, []int) {
 	return file_report_v1_report_proto_rawDescGZIP(), []int{9}
 }
 
+// KeyProvider is where the proxy keeps its private keys, and what computes with them.
+type KeyProvider struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`       // "batch", "memory"
+	Backend       string                 `protobuf:"bytes,2,opt,name=backend,proto3" json:"backend,omitempty"` // "ifma": vector kernels; "std": Go's own code
+	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`   // why it is that one
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyProvider) Reset() {
+	*x = KeyProvider{}
+	mi := &file_report_v1_report_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyProvider) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyProvider) ProtoMessage() {}
+
+func (x *KeyProvider) ProtoReflect() protoreflect.Message {
+	mi := &file_report_v1_report_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyProvider.ProtoReflect.Descriptor instead.
+func (*KeyProvider) Descriptor() ([]byte, []int) {
+	return file_report_v1_report_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *KeyProvider) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *KeyProvider) GetBackend() string {
+	if x != nil {
+		return x.Backend
+	}
+	return ""
+}
+
+func (x *KeyProvider) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 type Readiness_Inbound struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -915,7 +992,7 @@ type Readiness_Inbound struct {
 
 func (x *Readiness_Inbound) Reset() {
 	*x = Readiness_Inbound{}
-	mi := &file_report_v1_report_proto_msgTypes[11]
+	mi := &file_report_v1_report_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -927,7 +1004,7 @@ func (x *Readiness_Inbound) String() string {
 func (*Readiness_Inbound) ProtoMessage() {}
 
 func (x *Readiness_Inbound) ProtoReflect() protoreflect.Message {
-	mi := &file_report_v1_report_proto_msgTypes[11]
+	mi := &file_report_v1_report_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -968,13 +1045,14 @@ var File_report_v1_report_proto protoreflect.FileDescriptor
 
 const file_report_v1_report_proto_rawDesc = "" +
 	"\n" +
-	"\x16report/v1/report.proto\x12\x11hauberk.report.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1egoogle/protobuf/duration.proto\"\xd7\x02\n" +
+	"\x16report/v1/report.proto\x12\x11hauberk.report.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1egoogle/protobuf/duration.proto\"\x9c\x03\n" +
 	"\fProxyMessage\x120\n" +
 	"\x05edges\x18\x01 \x01(\v2\x18.hauberk.report.v1.EdgesH\x00R\x05edges\x127\n" +
 	"\arefusal\x18\x02 \x01(\v2\x1b.hauberk.report.v1.DecisionH\x00R\arefusal\x12A\n" +
 	"\tdecisions\x18\x03 \x01(\v2!.hauberk.report.v1.DecisionsReplyH\x00R\tdecisions\x12<\n" +
 	"\treadiness\x18\x04 \x01(\v2\x1c.hauberk.report.v1.ReadinessH\x00R\treadiness\x126\n" +
-	"\aleaving\x18\x05 \x01(\v2\x1a.hauberk.report.v1.LeavingH\x00R\aleaving\x12\x18\n" +
+	"\aleaving\x18\x05 \x01(\v2\x1a.hauberk.report.v1.LeavingH\x00R\aleaving\x12C\n" +
+	"\fkey_provider\x18\x06 \x01(\v2\x1e.hauberk.report.v1.KeyProviderH\x00R\vkeyProvider\x12\x18\n" +
 	"\adropped\x18\x0f \x01(\x04R\adroppedB\t\n" +
 	"\amessage\"^\n" +
 	"\x0eControlMessage\x12A\n" +
@@ -1051,7 +1129,11 @@ const file_report_v1_report_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05ready\x18\x02 \x01(\bR\x05ready\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\"\t\n" +
-	"\aLeaving2a\n" +
+	"\aLeaving\"S\n" +
+	"\vKeyProvider\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\abackend\x18\x02 \x01(\tR\abackend\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason2a\n" +
 	"\rReportService\x12P\n" +
 	"\x06Report\x12\x1f.hauberk.report.v1.ProxyMessage\x1a!.hauberk.report.v1.ControlMessage(\x010\x01B9Z7github.com/hauberk-mesh/hauberk/wire/report/v1;reportv1b\x06proto3"
 
@@ -1067,7 +1149,7 @@ func file_report_v1_report_proto_rawDescGZIP() []byte {
 	return file_report_v1_report_proto_rawDescData
 }
 
-var file_report_v1_report_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_report_v1_report_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_report_v1_report_proto_goTypes = []any{
 	(*ProxyMessage)(nil),          // 0: hauberk.report.v1.ProxyMessage
 	(*ControlMessage)(nil),        // 1: hauberk.report.v1.ControlMessage
@@ -1079,10 +1161,11 @@ var file_report_v1_report_proto_goTypes = []any{
 	(*DecisionsReply)(nil),        // 7: hauberk.report.v1.DecisionsReply
 	(*Readiness)(nil),             // 8: hauberk.report.v1.Readiness
 	(*Leaving)(nil),               // 9: hauberk.report.v1.Leaving
-	nil,                           // 10: hauberk.report.v1.Histogram.BucketsEntry
-	(*Readiness_Inbound)(nil),     // 11: hauberk.report.v1.Readiness.Inbound
-	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 13: google.protobuf.Duration
+	(*KeyProvider)(nil),           // 10: hauberk.report.v1.KeyProvider
+	nil,                           // 11: hauberk.report.v1.Histogram.BucketsEntry
+	(*Readiness_Inbound)(nil),     // 12: hauberk.report.v1.Readiness.Inbound
+	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 14: google.protobuf.Duration
 }
 var file_report_v1_report_proto_depIdxs = []int32{
 	2,  // 0: hauberk.report.v1.ProxyMessage.edges:type_name -> hauberk.report.v1.Edges
@@ -1090,21 +1173,22 @@ var file_report_v1_report_proto_depIdxs = []int32{
 	7,  // 2: hauberk.report.v1.ProxyMessage.decisions:type_name -> hauberk.report.v1.DecisionsReply
 	8,  // 3: hauberk.report.v1.ProxyMessage.readiness:type_name -> hauberk.report.v1.Readiness
 	9,  // 4: hauberk.report.v1.ProxyMessage.leaving:type_name -> hauberk.report.v1.Leaving
-	6,  // 5: hauberk.report.v1.ControlMessage.decisions:type_name -> hauberk.report.v1.DecisionsQuery
-	3,  // 6: hauberk.report.v1.Edges.edges:type_name -> hauberk.report.v1.Edge
-	4,  // 7: hauberk.report.v1.Edge.latency:type_name -> hauberk.report.v1.Histogram
-	10, // 8: hauberk.report.v1.Histogram.buckets:type_name -> hauberk.report.v1.Histogram.BucketsEntry
-	12, // 9: hauberk.report.v1.Decision.time:type_name -> google.protobuf.Timestamp
-	13, // 10: hauberk.report.v1.Decision.duration:type_name -> google.protobuf.Duration
-	5,  // 11: hauberk.report.v1.DecisionsReply.decisions:type_name -> hauberk.report.v1.Decision
-	11, // 12: hauberk.report.v1.Readiness.inbounds:type_name -> hauberk.report.v1.Readiness.Inbound
-	0,  // 13: hauberk.report.v1.ReportService.Report:input_type -> hauberk.report.v1.ProxyMessage
-	1,  // 14: hauberk.report.v1.ReportService.Report:output_type -> hauberk.report.v1.ControlMessage
-	14, // [14:15] is the sub-list for method output_type
-	13, // [13:14] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	10, // 5: hauberk.report.v1.ProxyMessage.key_provider:type_name -> hauberk.report.v1.KeyProvider
+	6,  // 6: hauberk.report.v1.ControlMessage.decisions:type_name -> hauberk.report.v1.DecisionsQuery
+	3,  // 7: hauberk.report.v1.Edges.edges:type_name -> hauberk.report.v1.Edge
+	4,  // 8: hauberk.report.v1.Edge.latency:type_name -> hauberk.report.v1.Histogram
+	11, // 9: hauberk.report.v1.Histogram.buckets:type_name -> hauberk.report.v1.Histogram.BucketsEntry
+	13, // 10: hauberk.report.v1.Decision.time:type_name -> google.protobuf.Timestamp
+	14, // 11: hauberk.report.v1.Decision.duration:type_name -> google.protobuf.Duration
+	5,  // 12: hauberk.report.v1.DecisionsReply.decisions:type_name -> hauberk.report.v1.Decision
+	12, // 13: hauberk.report.v1.Readiness.inbounds:type_name -> hauberk.report.v1.Readiness.Inbound
+	0,  // 14: hauberk.report.v1.ReportService.Report:input_type -> hauberk.report.v1.ProxyMessage
+	1,  // 15: hauberk.report.v1.ReportService.Report:output_type -> hauberk.report.v1.ControlMessage
+	15, // [15:16] is the sub-list for method output_type
+	14, // [14:15] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_report_v1_report_proto_init() }
@@ -1118,6 +1202,7 @@ func file_report_v1_report_proto_init() {
 		(*ProxyMessage_Decisions)(nil),
 		(*ProxyMessage_Readiness)(nil),
 		(*ProxyMessage_Leaving)(nil),
+		(*ProxyMessage_KeyProvider)(nil),
 	}
 	file_report_v1_report_proto_msgTypes[1].OneofWrappers = []any{
 		(*ControlMessage_Decisions)(nil),
@@ -1129,7 +1214,7 @@ func file_report_v1_report_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_report_v1_report_proto_rawDesc), len(file_report_v1_report_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
