@@ -10,11 +10,6 @@ import (
 	"github.com/hauberk-mesh/hauberk/policy/target"
 )
 
-// ProxyConf is about the proxy as a whole, whatever its inbounds.
-type ProxyConf struct {
-	KeyProvider *KeyProvider `json:"keyProvider,omitempty"`
-}
-
 // KeyProvider is where a proxy keeps its private keys and who computes with them. One of the three is set. It is never merged from
 // several policies: the most specific one that has a keyProvider decides.
 type KeyProvider struct {
@@ -37,9 +32,6 @@ type asked struct {
 	} `json:"keyProvider"`
 }
 
-// inDefault is where a resource says it.
-const inDefault = "spec.default"
-
 // wholeProxy is what inspect calls the proxy as a whole.
 const wholeProxy = "proxy"
 
@@ -49,12 +41,13 @@ func keys(resources []*api.Resource, p *ir.Proxy) target.Merged[asked] {
 	for _, r := range resources {
 		spec := r.Spec.(*Spec)
 		rank, ok := target.Whole(spec.TargetRef, p)
-		if !ok || spec.Default == nil || spec.Default.KeyProvider == nil {
-			continue
+		for i, rule := range spec.Rules {
+			if k := rule.Default.KeyProvider; ok && k != nil {
+				a, provider := &asked{}, k.provider()
+				a.KeyProvider.Type = &provider
+				candidates = append(candidates, target.Candidate[asked]{Rank: rank, Resource: r, Rule: inDefault(i), Default: a})
+			}
 		}
-		a, provider := &asked{}, spec.Default.KeyProvider.provider()
-		a.KeyProvider.Type = &provider
-		candidates = append(candidates, target.Candidate[asked]{Rank: rank, Resource: r, Rule: inDefault, Default: a})
 	}
 	return target.Merge(candidates)
 }
@@ -69,23 +62,26 @@ func (k *KeyProvider) provider() ir.KeyProvider {
 // Warnings say what of an accelerator's settings means nothing here. That it falls back has to be said: in Envoy the other value
 // keeps a proxy from starting.
 func (Policy) Warnings(r *api.Resource, _ []*ir.Proxy) (all []string) {
-	spec := r.Spec.(*Spec)
-	if spec.Default == nil || spec.Default.KeyProvider == nil {
-		return nil
+	for i, rule := range r.Spec.(*Spec).Rules {
+		if k := rule.Default.KeyProvider; k != nil {
+			all = append(all, k.warnings(r.Kind+"/"+r.Metadata.Name+": "+inDefault(i)+".keyProvider")...)
+		}
 	}
-	name := r.Kind + "/" + r.Metadata.Name
-	k := spec.Default.KeyProvider
-	for _, a := range k.accelerators() {
+	return all
+}
+
+func (k *KeyProvider) warnings(at string) (all []string) {
+	for _, a := range k.accelerators(at) {
 		if a.conf.PollDelay != nil {
-			all = append(all, fmt.Sprintf("%s: %s.pollDelay has no effect: an operation never waits for others to come", name, a.at))
+			all = append(all, a.at+".pollDelay has no effect: an operation never waits for others to come")
 		}
 		if f := a.conf.Fallback; f != nil && !*f {
-			all = append(all, fmt.Sprintf("%s: %s.fallback: false has no effect: a proxy whose CPU has no vector kernels "+
-				"computes without them; hauberk check says which do", name, a.at))
+			all = append(all, a.at+".fallback: false has no effect: a proxy whose CPU has no vector kernels "+
+				"computes without them; hauberk check says which do")
 		}
 	}
 	if k.QAT != nil {
-		all = append(all, fmt.Sprintf("%s: %s.keyProvider.qat asks for a card, and gets the CPU's vector kernels (type: batch)", name, inDefault))
+		all = append(all, at+".qat asks for a card, and gets the CPU's vector kernels (type: batch)")
 	}
 	return all
 }
@@ -96,13 +92,18 @@ type accelerator struct {
 	conf *Accelerator
 }
 
-func (k *KeyProvider) accelerators() []accelerator {
-	all := []accelerator{{inDefault + ".keyProvider.cryptomb", k.CryptoMB}, {inDefault + ".keyProvider.qat", k.QAT}}
+func (k *KeyProvider) accelerators(at string) []accelerator {
+	all := []accelerator{{at + ".cryptomb", k.CryptoMB}, {at + ".qat", k.QAT}}
 	return slices.DeleteFunc(all, func(a accelerator) bool { return a.conf == nil })
 }
 
-func validateKeyProvider(at string, k *KeyProvider) (ps api.Problems) {
-	count := len(k.accelerators())
+func validateKeyProvider(at string, ref *api.TargetRef, k *KeyProvider) (ps api.Problems) {
+	if ref != nil && ref.SectionName != "" {
+		ps.Add(at, "is about the proxy as a whole, and spec.targetRef.sectionName names an inbound",
+			"remove sectionName, or write two policies")
+	}
+	accelerators := k.accelerators(at)
+	count := len(accelerators)
 	if k.Type != nil {
 		count++
 		checkType(&ps, at+".type", *k.Type)
@@ -113,7 +114,7 @@ func validateKeyProvider(at string, k *KeyProvider) (ps api.Problems) {
 	case count > 1:
 		ps.Add(at, "names several providers", "keep one of type, cryptomb and qat; cryptomb and qat are type: batch")
 	}
-	for _, a := range k.accelerators() {
+	for _, a := range accelerators {
 		if d := a.conf.PollDelay; d != nil && d.Duration <= 0 {
 			ps.Add(a.at+".pollDelay", "is not above zero", "remove it: it has no effect")
 		}

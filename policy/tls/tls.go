@@ -19,19 +19,20 @@ const KindName = "MeshTLS"
 // Spec of a MeshTLS.
 type Spec struct {
 	TargetRef *api.TargetRef `json:"targetRef,omitempty"` // whose proxies, or which inbounds; default the whole mesh
-	Default   *ProxyConf     `json:"default,omitempty"`   // about the proxy as a whole
-	Rules     []Rule         `json:"rules,omitempty"`     // about its inbounds
+	Rules     []Rule         `json:"rules"`
 }
 
-// Rule is about calls that come in.
+// Rule is about all calls that come in.
 type Rule struct {
 	Default Conf `json:"default"`
 }
 
-// Conf is what an inbound asks of its callers. What is left out comes from less specific policies.
+// Conf is what an inbound asks of its callers, and where the proxy behind it keeps its keys. What is left out comes from less
+// specific policies.
 type Conf struct {
-	Mode       *ir.TLSMode `json:"mode,omitempty"`       // Strict (default) or Permissive
-	TLSVersion *Version    `json:"tlsVersion,omitempty"` // default TLS13 alone
+	Mode        *ir.TLSMode  `json:"mode,omitempty"`        // Strict (default) or Permissive
+	TLSVersion  *Version     `json:"tlsVersion,omitempty"`  // default TLS13 alone
+	KeyProvider *KeyProvider `json:"keyProvider,omitempty"` // of the proxy as a whole, whatever its inbounds
 }
 
 // Version bounds, both ends included: TLS12 or TLS13.
@@ -98,15 +99,20 @@ func (Policy) Explain(resources []*api.Resource, p *ir.Proxy) []policy.Contribut
 	return all
 }
 
+// inDefault is where a rule says it.
+func inDefault(rule int) string { return fmt.Sprintf("spec.rules[%d].default", rule) }
+
+// inForce is what an inbound asks of its callers: all but the keys, which are not an inbound's and are never merged.
 func inForce(resources []*api.Resource, p *ir.Proxy, in *ir.Listener) target.Merged[Conf] {
 	var candidates []target.Candidate[Conf]
 	for _, r := range resources {
 		spec := r.Spec.(*Spec)
 		rank, ok := target.Inbound(spec.TargetRef, p, in.PortName)
-		for i := range spec.Rules {
+		for i, rule := range spec.Rules {
 			if ok {
+				conf := &Conf{Mode: rule.Default.Mode, TLSVersion: rule.Default.TLSVersion}
 				candidates = append(candidates, target.Candidate[Conf]{
-					Rank: rank, Resource: r, Rule: fmt.Sprintf("spec.rules[%d]", i), Default: &spec.Rules[i].Default,
+					Rank: rank, Resource: r, Rule: fmt.Sprintf("spec.rules[%d]", i), Default: conf,
 				})
 			}
 		}
@@ -129,37 +135,25 @@ func DefaultResources(mesh string) []*api.Resource {
 
 func validate(_ api.Meta, s *Spec) (ps api.Problems) {
 	ps = append(ps, target.ValidateTop(s.TargetRef, true)...)
-	if len(s.Rules) == 0 && s.Default == nil {
+	if len(s.Rules) == 0 {
 		ps.Add("spec.rules", "is empty", "add one, as {default: {mode: Strict}}")
-	}
-	if s.Default != nil {
-		ps = append(ps, validateProxyConf(s.TargetRef, s.Default)...)
 	}
 	for i, r := range s.Rules {
 		at := fmt.Sprintf("spec.rules[%d]", i)
 		if i > 0 {
 			ps.Add(at, "is about the same calls as spec.rules[0]", "put both into one rule")
 		}
-		ps = append(ps, validateConf(at+".default", r.Default)...)
+		ps = append(ps, validateConf(inDefault(i), r.Default)...)
+		if k := r.Default.KeyProvider; k != nil {
+			ps = append(ps, validateKeyProvider(inDefault(i)+".keyProvider", s.TargetRef, k)...)
+		}
 	}
 	return ps
 }
 
-func validateProxyConf(ref *api.TargetRef, c *ProxyConf) (ps api.Problems) {
-	if ref != nil && ref.SectionName != "" {
-		ps.Add(inDefault, "is about the proxy as a whole, and spec.targetRef.sectionName names an inbound",
-			"remove sectionName, or write two policies")
-	}
-	if c.KeyProvider == nil {
-		ps.Add(inDefault, "sets nothing", "set keyProvider, as {type: batch}")
-		return ps
-	}
-	return append(ps, validateKeyProvider(inDefault+".keyProvider", c.KeyProvider)...)
-}
-
 func validateConf(at string, c Conf) (ps api.Problems) {
-	if c.Mode == nil && (c.TLSVersion == nil || *c.TLSVersion == (Version{})) {
-		ps.Add(at, "sets nothing", "set mode or tlsVersion")
+	if c.Mode == nil && (c.TLSVersion == nil || *c.TLSVersion == (Version{})) && c.KeyProvider == nil {
+		ps.Add(at, "sets nothing", "set mode, tlsVersion or keyProvider")
 	}
 	if c.Mode != nil && *c.Mode != ir.Strict && *c.Mode != ir.Permissive {
 		fix := "write Strict or Permissive"

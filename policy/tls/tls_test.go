@@ -38,14 +38,14 @@ func TestDefaultResourcesAreValid(t *testing.T) {
 
 func TestWarnings(t *testing.T) {
 	for spec, want := range map[string][]string{
-		"{rules: [{default: {mode: Strict}}]}":                   nil,
-		"{default: {keyProvider: {type: batch}}}":                nil,
-		"{default: {keyProvider: {cryptomb: {fallback: true}}}}": nil,
-		"{default: {keyProvider: {cryptomb: {}}}}":               nil,
-		"{default: {keyProvider: {qat: {}}}}":                    {"MeshTLS/x: spec.default.keyProvider.qat asks for a card, and gets the CPU's vector kernels (type: batch)"},
-		"{default: {keyProvider: {cryptomb: {pollDelay: 10ms, fallback: false}}}}": {
-			"MeshTLS/x: spec.default.keyProvider.cryptomb.pollDelay has no effect: an operation never waits for others to come",
-			"MeshTLS/x: spec.default.keyProvider.cryptomb.fallback: false has no effect: a proxy whose CPU has no vector kernels computes without them; hauberk check says which do",
+		"{rules: [{default: {mode: Strict}}]}":                              nil,
+		"{rules: [{default: {keyProvider: {type: batch}}}]}":                nil,
+		"{rules: [{default: {keyProvider: {cryptomb: {fallback: true}}}}]}": nil,
+		"{rules: [{default: {keyProvider: {cryptomb: {}}}}]}":               nil,
+		"{rules: [{default: {keyProvider: {qat: {}}}}]}":                    {"MeshTLS/x: spec.rules[0].default.keyProvider.qat asks for a card, and gets the CPU's vector kernels (type: batch)"},
+		"{rules: [{default: {keyProvider: {cryptomb: {pollDelay: 10ms, fallback: false}}}}]}": {
+			"MeshTLS/x: spec.rules[0].default.keyProvider.cryptomb.pollDelay has no effect: an operation never waits for others to come",
+			"MeshTLS/x: spec.rules[0].default.keyProvider.cryptomb.fallback: false has no effect: a proxy whose CPU has no vector kernels computes without them; hauberk check says which do",
 		},
 	} {
 		docs, err := policytest.Registry(tls.Policy{}).Decode("", []byte("apiVersion: hauberk.io/v1alpha1\nkind: MeshTLS\nmetadata: {name: x}\nspec: "+spec))
