@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/hauberk-mesh/hauberk/dataplane/tls"
+	"github.com/hauberk-mesh/hauberk/internal/footprint"
 	"github.com/hauberk-mesh/hauberk/internal/sock"
 )
 
@@ -78,6 +79,7 @@ func serve(ctx context.Context, t *talk) error {
 		return err
 	}
 	defer s.home.close()
+	defer footprint.Room()() // as a proxy does
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
