@@ -59,16 +59,21 @@ func (t *topology) load() (metrics, error) {
 	}
 	m["noise"] = max(0, others) / seconds / cores()
 	if len(t.proxies()) > 0 {
-		m["cpuMicrosPerRequest"] = proxies * 1e6 / max(1, m["requests"])
-		m["cpuSecondsPerGigabyte"] = proxies * 1e9 / max(1, m["bytes"])
-		m["handshakesPerCPUSecond"] = m["requests"] / max(1/tick, proxies) // of workloads with one each
-		m["busy"] = proxies / seconds
+		m.spent(proxies, seconds)
 		m["ingressMegabytes"] = t.ingress.resident()
 	}
 	if t.egress != nil {
 		m["egressMegabytes"] = t.egress.resident()
 	}
 	return m, nil
+}
+
+// spent adds what the proxies' CPU seconds mean for what was done meanwhile.
+func (m metrics) spent(cpu, seconds float64) {
+	m["cpuMicrosPerRequest"] = cpu * 1e6 / max(1, m["requests"])
+	m["cpuSecondsPerGigabyte"] = cpu * 1e9 / max(1, m["bytes"])
+	m["handshakesPerCPUSecond"] = m["requests"] / max(1.0/tick, cpu) // of workloads with one each
+	m["busy"] = cpu / seconds
 }
 
 // hold accounts for memory: with nothing, with idle connections over mutual TLS at the ingress, with plain ones at the egress.

@@ -103,6 +103,9 @@ func newOperands(limbs int, seed uint64) *operands {
 	}
 	for i := range o.table {
 		o.table[i] = random.Uint64() & limbMask
+		if i%len(o.out) >= len(o.out)-lanes {
+			o.table[i] &= 1<<36 - 1
+		}
 	}
 	return o
 }

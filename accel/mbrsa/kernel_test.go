@@ -20,7 +20,7 @@ func implementations(limbs int) map[string]kernels {
 	return all
 }
 
-// width is how many lanes the kernels of that name compute.
+// lanesOf is how many lanes the kernels of that name compute.
 func lanesOf(name string) int {
 	if name == "narrow" {
 		return lanes / 2
@@ -126,7 +126,13 @@ func checkKernels(t *testing.T, what string, k kernels, o *operands, used int) {
 		}
 		if k.pick != nil {
 			k.pick(o.out, o.table, o.digits)
-			exact("pick", bigOf(o.table[int(o.digits[l])*len(o.out):][:len(o.out)], l))
+			entry := bigOf(o.table[int(o.digits[l])*len(o.out):][:len(o.out)], l)
+			exact("pick", entry)
+			copy(o.out, o.a)
+			k.step(o.out, words(len(o.out)), o.table, o.digits, o.n, o.k0, o.scratch, 2)
+			if entry.BitLen() < n.BitLen()+4 {
+				almost("step", mont(s, entry))
+			}
 		}
 		k.add(o.out, o.a, o.b)
 		exact("add", new(big.Int).Add(a, b))

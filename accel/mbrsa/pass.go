@@ -82,10 +82,8 @@ func (w *Worker) exponentiate(k *kernels) {
 	k.pick(b.x, b.table, b.digits)
 	for at > 0 {
 		at -= width
-		b.window(at, width) // first: a vector can't be loaded before the words that were stored last are in the cache
-		k.sqr(b.x, b.x, b.n, b.k0, tmp, width)
-		k.pick(b.y, b.table, b.digits)
-		k.mul(b.x, b.x, b.y, b.n, b.k0, tmp)
+		b.window(at, width)
+		k.step(b.x, b.y, b.table, b.digits, b.n, b.k0, tmp, width)
 	}
 }
 

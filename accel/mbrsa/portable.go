@@ -12,6 +12,8 @@ type kernels struct {
 	// pick sets out to the entry that each lane's digit says. It reads the whole table, whatever they say. nil: numbers of
 	// this length have no table.
 	pick func(out, table, digits []uint64)
+	// step squares x so often, and multiplies it by the entry that the digits say; y is where that entry is put.
+	step func(x, y, table, digits, n, k0, scratch []uint64, times int)
 	// add sets out to a+b. There is room: both are far below R.
 	add func(out, a, b []uint64)
 	// apart sets each lane to itself minus its neighbour (0 and 1, 2 and 3...) plus 2n.
@@ -23,7 +25,17 @@ type kernels struct {
 const lanes = 8
 
 func portable() kernels {
-	return kernels{mul: mulGo, sqr: sqrGo, pick: pickGo, add: addGo, apart: apartGo, reduce: reduceGo}
+	return kernels{mul: mulGo, sqr: sqrGo, pick: pickGo, add: addGo, apart: apartGo, reduce: reduceGo}.stepwise()
+}
+
+// stepwise makes step of the other kernels.
+func (k kernels) stepwise() kernels {
+	k.step = func(x, y, table, digits, n, k0, scratch []uint64, times int) {
+		k.sqr(x, x, n, k0, scratch, times)
+		k.pick(y, table, digits)
+		k.mul(x, x, y, n, k0, scratch)
+	}
+	return k
 }
 
 func mulGo(out, a, b, n, k0, scratch []uint64) {

@@ -16,7 +16,7 @@ import (
 //
 //	HAUBERK_TIMING=1 taskset -c 0 go test -run ConstantTime -v ./accel/mbrsa
 //
-// It asks three questions of a whole pass and of the pick from the table. A t above 4.5 is suspicious, above 10 a leak.
+// It asks of whole passes, of the exponentiation and of the pick from the table. A t above 4.5 is suspicious, above 10 a leak.
 func TestConstantTime(t *testing.T) {
 	if os.Getenv("HAUBERK_TIMING") == "" {
 		t.Skip("a measurement of minutes for a quiet machine: HAUBERK_TIMING=1 runs it")

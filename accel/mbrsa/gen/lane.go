@@ -17,6 +17,12 @@ func laneKernels(a *asm) {
 func pick(a *asm, limbs int) {
 	name := fmt.Sprintf("pick%d", limbs)
 	a.function(fmt.Sprintf("func %s(out, table, digits *uint64)", name), name, 24)
+	pickEntry(a, limbs)
+	a.done()
+}
+
+// pickEntry is all of pick between its entry and its return.
+func pickEntry(a *asm, limbs int) {
 	a.arg("out+0(FP)", "DI")
 	a.arg("table+8(FP)", "SI")
 	a.arg("digits+16(FP)", "AX")
@@ -44,7 +50,6 @@ func pick(a *asm, limbs int) {
 	a.op("ADDQ $64, DI")
 	a.op("DECQ CX")
 	a.op("JNZ limb")
-	a.done()
 }
 
 func add(a *asm) {

@@ -1,8 +1,8 @@
 // Command gen writes the kernels of package mbrsa: go generate runs it in that package's folder. Its output depends on nothing
 // but its text.
 //
-// asm.go is the emitter, row.go the rows of multiplications that all kernels are made of, mul.go, sqr.go and lane.go the
-// kernels.
+// asm.go is the emitter, row.go the rows of multiplications that all kernels are made of, mul.go, sqr.go, step.go and lane.go
+// the kernels.
 package main
 
 import (
@@ -29,7 +29,8 @@ func main() {
 }
 
 var (
-	names     = regexp.MustCompile(`(func |·|\b)(mul|sqr|mulBy|sqrBy|sqrPair|mac|pick|addLimbs|apartLimbs|reduceLimbs)(\d*)(\(|<>| adds)`)
+	names = regexp.MustCompile(`(func |·|\b)` +
+		`(mul|sqr|mulBy|sqrBy|sqrPair|step|mac|pick|addLimbs|apartLimbs|reduceLimbs)(\d*)(\(|<>| adds)`)
 	registers = regexp.MustCompile(`\bZ(\d)`)
 )
 

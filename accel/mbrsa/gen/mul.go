@@ -12,6 +12,12 @@ func multiplications(a *asm) {
 // mulWhole multiplies numbers whose columns all fit into registers: Montgomery's method, a group of b's limbs at a time.
 func mulWhole(a *asm, n int) {
 	a.function(fmt.Sprintf("func mul%d(out, a, b, n, k0 *uint64)", n), fmt.Sprintf("mul%d", n), 40)
+	mulLimbs(a, n)
+	a.done()
+}
+
+// mulLimbs is all of mulWhole between its entry and its return.
+func mulLimbs(a *asm, n int) {
 	for i, name := range []string{"out+0(FP)", "a+8(FP)", "b+16(FP)", "n+24(FP)", "k0+32(FP)"} {
 		a.arg(name, []string{"DI", "SI", "BX", "DX", "AX"}[i])
 	}
@@ -22,7 +28,6 @@ func mulWhole(a *asm, n int) {
 	}
 	w.head(n, nil, nil)
 	w.normalise("DI", n, n)
-	a.done()
 }
 
 // head is rows of a*b (SI, BX) together with the rows of quotient*n (DX) that clear their lowest columns. enter is called for
@@ -73,6 +78,12 @@ func (w *window) head(rows int, enter func(c int), save func(i int, q reg)) {
 func mulBlocks(a *asm, width, rows int) {
 	name := fmt.Sprintf("mulBy%d", width)
 	a.function(fmt.Sprintf("func %s(out, a, b, n, k0, scratch *uint64, blocks int)", name), name, 56)
+	mulBlockLimbs(a, width, rows)
+	a.done()
+}
+
+// mulBlockLimbs is all of mulBlocks between its entry and its return.
+func mulBlockLimbs(a *asm, width, rows int) {
 	a.arg("a+8(FP)", "SI")
 	a.arg("b+16(FP)", "BX")
 	a.arg("n+24(FP)", "DX")
@@ -109,7 +120,6 @@ func mulBlocks(a *asm, width, rows int) {
 	a.op("JNZ rows")
 	a.arg("out+0(FP)", "R12")
 	normaliseColumns(a, width)
-	a.done()
 }
 
 // clearColumns clears the accumulators (DI), which are twice CX blocks, and sets R11 to where the quotients of a block are

@@ -35,7 +35,7 @@ func newWindow(a *asm, n, group, factors, quotientSets int) *window {
 	if quotientSets == 1 {
 		w.quotient[1] = w.quotient[0]
 	}
-	w.limbs = take(min(31-w.columns-int(next), 5))
+	w.limbs = take(min(31-w.columns-int(next), 7))
 	if len(w.limbs) < 2 {
 		panic("too few registers are left for limbs")
 	}

@@ -11,6 +11,7 @@ func squarings(a *asm) {
 		macRoutine(a, width, width)
 	}
 	sqrBlocks(a, 20, 20)
+	steps(a) // in this file for their calls of mac15 and mac20
 }
 
 // How many rows are taken at once. In a reduction each quotient waits for the one before: with three the wait shows.
@@ -22,6 +23,12 @@ const (
 func sqrWhole(a *asm, n int) {
 	name := fmt.Sprintf("sqr%d", n)
 	a.function(fmt.Sprintf("func %s(out, a, n, k0, scratch *uint64, times int)", name), name, 48)
+	sqrLimbs(a, n)
+	a.done()
+}
+
+// sqrLimbs is all of sqrWhole between its entry and its return.
+func sqrLimbs(a *asm, n int) {
 	for i, arg := range []string{"out+0(FP)", "a+8(FP)", "n+16(FP)", "k0+24(FP)", "scratch+32(FP)", "times+40(FP)"} {
 		a.arg(arg, []string{"R12", "SI", "DX", "AX", "DI", "CX"}[i])
 	}
@@ -34,7 +41,6 @@ func sqrWhole(a *asm, n int) {
 	a.op("MOVQ R12, SI")
 	a.op("DECQ CX")
 	a.op("JNZ again")
-	a.done()
 }
 
 // abreast is how many columns of a square are in the making at once: additions to one column wait for each other.
@@ -167,6 +173,12 @@ func sqrBlocks(a *asm, width, rows int) {
 func sqrPair(a *asm, width, rows int) {
 	name := fmt.Sprintf("sqrPair%d", width)
 	a.function(fmt.Sprintf("func %s(out, a, n, k0, scratch *uint64, times int)", name), name, 48)
+	pairLimbs(a, width, rows)
+	a.done()
+}
+
+// pairLimbs is all of sqrPair between its entry and its return.
+func pairLimbs(a *asm, width, rows int) {
 	a.arg("a+8(FP)", "SI")
 	a.arg("scratch+32(FP)", "DI")
 	a.arg("times+40(FP)", "R15")
@@ -191,7 +203,6 @@ func sqrPair(a *asm, width, rows int) {
 	a.arg("scratch+32(FP)", "DI")
 	a.op("DECQ R15")
 	a.op("JNZ again")
-	a.done()
 }
 
 // otherBlocks adds the products of different blocks of SI to the columns at DI.
