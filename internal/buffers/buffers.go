@@ -4,12 +4,12 @@ package buffers
 
 import "sync"
 
-// Small is enough for almost every message head; Large is what bodies are copied with; Bulk is eight full TLS records with
+// Small is enough for almost every message head; Large is what bodies are copied with; Bulk is sixteen full TLS records with
 // what encryption adds to them, to move them in one system call.
 const (
 	Small = 16 << 10
 	Large = 32 << 10
-	Bulk  = 8 * (16<<10 + 64)
+	Bulk  = 16 * (16<<10 + 64)
 )
 
 // Pools hold pointers to arrays: a slice would be boxed, and allocate, at each Put.

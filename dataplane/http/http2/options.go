@@ -12,7 +12,7 @@ type Options struct {
 	StreamWindow, MaxWindow uint32
 	// MaxHeader bounds a decoded header list in bytes, 32 for each field included [64 KiB]; MaxFields the fields in it [100].
 	MaxHeader, MaxFields int
-	// MaxFrame is the largest frame that we take [clients 128 KiB, which is what one of our blocks takes; servers 64 KiB, since a
+	// MaxFrame is the largest frame that we take [clients 256 KiB, which is what one of our blocks takes; servers 64 KiB, since a
 	// stranger may send any number of them].
 	MaxFrame uint32
 	// ExtendedConnect: servers announce RFC 8441, clients use it once it is announced.

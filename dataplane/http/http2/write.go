@@ -8,8 +8,8 @@ import (
 	"github.com/hauberk-mesh/hauberk/internal/buffers"
 )
 
-// blockSize is what a stream lends for one piece of content, frame header included: eight full TLS records.
-const blockSize = 128 << 10
+// blockSize is what a stream lends for one piece of content, frame header included: sixteen full TLS records.
+const blockSize = 256 << 10
 
 func getBlock(n int) []byte {
 	switch {
