@@ -32,7 +32,8 @@ type Key struct {
 // NewKey lays priv out in memory, which holds SecretLen bytes or more, begins at a multiple of eight and belongs to the Key
 // until Destroy. memory may lie outside the Go heap (memfd_secret). What priv itself holds stays the caller's to dispose of.
 func NewKey(priv *ecdsa.PrivateKey, memory []byte) (*Key, error) {
-	if priv == nil || priv.Curve != elliptic.P256() {
+	//lint:ignore SA1019 crypto/ecdsa panics over a key without its numbers, and there is no other way to ask
+	if priv == nil || priv.Curve != elliptic.P256() || priv.X == nil || priv.Y == nil || priv.D == nil {
 		return nil, errors.New("mbecdsa: not a P-256 private key: only P-256 is computed here, use crypto/ecdsa for other curves")
 	}
 	if len(memory) < SecretLen {

@@ -139,7 +139,7 @@ func (w *Worker) verify(k *kernels, ops []*Op) (good uint) {
 	f.factors(f.y, exps, at)
 	for at > 1 {
 		times := 1
-		for at--; at > 1 && !hasBit(exps, at); at-- {
+		for at--; at > 1 && !hasBit(exps, at) && times*len(f.n)/lanes < longest; at-- {
 			times++
 		}
 		k.sqr(f.y, f.y, f.n, f.k0, tmp, times)
@@ -160,6 +160,9 @@ func (w *Worker) verify(k *kernels, ops []*Op) (good uint) {
 	}
 	return good
 }
+
+// longest is how many limbs one call of assembly may square, over all its squarings: some 5 us of them. Nothing can preempt it.
+const longest = 80
 
 // factors sets x to the result in the lanes that have the bit in their public exponent, and to 1 in the others; times R.
 func (f *wholes) factors(x []uint64, exps [lanes]int, bit int) {

@@ -3,6 +3,7 @@ package handshake
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"maps"
 	"os"
 	"runtime"
@@ -104,8 +105,8 @@ func (of *Result) sum(rounds []round) {
 	of.Batches = map[int]uint64{}
 	for _, r := range rounds {
 		of.Handshakes += r.server.Handshakes
-		of.Failed += r.client.Failed + r.server.Failed
-		of.LastError = max(of.LastError, r.client.LastError)
+		of.Failed += max(r.client.Failed, r.server.Failed) // most fail on both sides
+		of.LastError = cmp.Or(of.LastError, r.client.LastError, r.server.LastError)
 		for size, n := range r.server.Batches {
 			of.Batches[size] += n
 		}

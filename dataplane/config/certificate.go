@@ -10,6 +10,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 
+	"github.com/hauberk-mesh/hauberk/accel/keyprovider/memory"
 	"github.com/hauberk-mesh/hauberk/dataplane/tls"
 )
 
@@ -74,9 +75,11 @@ func (c *contextBuild) certificate(m *tlsv3.TlsCertificate, path string) (func()
 		}
 		defer wipeAll(sources, texts)
 		for i, text := range texts[2:] {
-			if _, err := tls.KeyPair(texts[0], text); err != nil {
+			other, err := tls.KeyPair(texts[0], text)
+			if err != nil {
 				return nil, fmt.Errorf("%s: %w", sources[2+i].path, err)
 			}
+			memory.Wipe(other.PrivateKey) // it was parsed only to be compared
 		}
 		pair, err := tls.KeyPair(texts[0], texts[1])
 		if err != nil {

@@ -36,7 +36,7 @@ func readTLSParameters(m *tlsv3.TlsParameters, path string, highest uint16) (tls
 	for i, name := range m.GetEcdhCurves() {
 		id, ok := tls.Curve(name)
 		if !ok {
-			return o, fmt.Errorf("%s.ecdh_curves[%d]: %q is not honoured, only X25519MLKEM768, X25519, P-256, P-384 and P-521", path, i, name)
+			return o, fmt.Errorf("%s.ecdh_curves[%d]: %q is not honoured, only X25519MLKEM768, SecP256r1MLKEM768, SecP384r1MLKEM1024, X25519, P-256, P-384 and P-521", path, i, name)
 		}
 		if !slices.Contains(o.Curves, id) {
 			o.Curves = append(o.Curves, id)

@@ -3,11 +3,8 @@ package config
 import (
 	"context"
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/rsa"
 	stdtls "crypto/tls"
 	"fmt"
-	"math/big"
 
 	"google.golang.org/protobuf/proto"
 
@@ -16,6 +13,7 @@ import (
 
 	"github.com/hauberk-mesh/hauberk/accel/keyprovider"
 	"github.com/hauberk-mesh/hauberk/accel/keyprovider/batch"
+	"github.com/hauberk-mesh/hauberk/accel/keyprovider/memory"
 	"github.com/hauberk-mesh/hauberk/dataplane/keyring"
 	privatekeyv3alpha "github.com/hauberk-mesh/hauberk/wire/privatekey/v3alpha"
 )
@@ -64,25 +62,9 @@ func (c *contextBuild) entrust(pair *stdtls.Certificate, key privateKey) error {
 		return fmt.Errorf("%s: %w", key.path, err)
 	}
 	if _, backend := keyring.Of(kept); backend == batch.BackendIFMA {
-		for _, n := range secretsOf(pair.PrivateKey) {
-			if n != nil {
-				clear(n.Bits())
-			}
-		}
+		memory.Wipe(pair.PrivateKey)
 	}
 	pair.PrivateKey = kept
-	return nil
-}
-
-// secretsOf are the numbers of a key that nobody may know.
-func secretsOf(key crypto.PrivateKey) []*big.Int {
-	switch key := key.(type) {
-	case *rsa.PrivateKey:
-		return append([]*big.Int{key.D, key.Precomputed.Dp, key.Precomputed.Dq, key.Precomputed.Qinv}, key.Primes...)
-	case *ecdsa.PrivateKey:
-		//lint:ignore SA1019 there is no other way to overwrite it
-		return []*big.Int{key.D}
-	}
 	return nil
 }
 

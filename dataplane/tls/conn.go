@@ -67,7 +67,9 @@ func (c *Conn) HandshakeContext(ctx context.Context) error {
 			}
 			done <- r
 		}()
-		roomyStack()
+		if c.records.paced == nil { // else at its first turn: who only connects gets no stack
+			roomyStack()
+		}
 		if r.err = c.Conn.HandshakeContext(ctx); r.err == nil {
 			// The slice is the one that crypto/tls keeps. Nobody else knows it yet.
 			chain := c.Conn.ConnectionState().PeerCertificates

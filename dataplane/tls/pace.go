@@ -50,6 +50,9 @@ func (p *paced) wait(r *records) error {
 	if queued && (sock.PeerReset(r.Conn) || !p.ran && sock.PeerClosed(r.Conn)) {
 		return io.EOF
 	}
+	if !p.ran {
+		roomyStack()
+	}
 	p.ran = true
 	return nil
 }

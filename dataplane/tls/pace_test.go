@@ -162,3 +162,41 @@ func TestNoTurn(t *testing.T) {
 		})
 	}
 }
+
+// stuck takes nothing of what is written.
+type stuck struct {
+	net.Conn
+	begun chan struct{}
+	once  sync.Once
+}
+
+func (s *stuck) Write([]byte) (int, error) {
+	s.once.Do(func() { close(s.begun) })
+	_, err := s.Conn.Read(make([]byte, 1)) // until the test ends the connection
+	return 0, errors.Join(errors.New("takes nothing"), err)
+}
+
+// A peer that takes nothing of the server's answer keeps no turn.
+func TestNoTurnWhileItWrites(t *testing.T) {
+	c, s := inMemory(t)
+	defer c.Close()
+	client, server := mutual(t)
+	turn := newTurns()
+	blocked := &stuck{Conn: s, begun: make(chan struct{})}
+	conn := NewServer(s, server)
+	conn.records.Conn = blocked
+	end := make(chan error, 1)
+	go func() { end <- conn.HandshakeInTurns(t.Context(), turn) }()
+	far := make(chan error, 1)
+	go func() { far <- tls.Client(c, client).Handshake() }()
+	<-blocked.begun
+	if n, has := turn.state(); n == 0 || has {
+		t.Errorf("while it writes: %d turns, has one %t", n, has)
+	}
+	s.Close()
+	if <-end == nil {
+		t.Error("it ended well")
+	}
+	c.Close()
+	<-far
+}

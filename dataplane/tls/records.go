@@ -162,6 +162,9 @@ func (r *records) Write(p []byte) (int, error) {
 		return 0, r.failed
 	}
 	if !r.corked {
+		if r.paced != nil {
+			r.paced.turns.Yield() // a peer that takes nothing would keep the turn; the next one begins with what it answers
+		}
 		n, err := r.Conn.Write(p)
 		r.failed = err
 		return n, err

@@ -16,6 +16,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/fips140"
 	"crypto/rsa"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -29,7 +30,7 @@ import (
 // Name is the provider's name in stored handles, logs and metrics.
 const Name = "batch"
 
-// DefaultQueueLimit is how many operations of one key size may wait: less than 0.1 s of work for one core with RSA-2048.
+// DefaultQueueLimit is how many operations of one key size may wait: some 0.13 s of work for one core with RSA-2048.
 const DefaultQueueLimit = 1024
 
 // Options of a Provider. The zero value is ready.
@@ -69,8 +70,10 @@ type Provider struct {
 
 	noECDSA error // why package mbecdsa must not run
 
-	mu        sync.Mutex // guards below
-	status    Status
+	laying sync.RWMutex // held for reading while a key is laid out: Close takes the memory away
+	status Status       // found at the start
+
+	mu        sync.Mutex        // guards below
 	fallbacks map[string]uint64 // keys by reason
 }
 
@@ -108,8 +111,12 @@ func newProvider(o Options, b backend) *Provider {
 	for _, alg := range []keyprovider.Algorithm{keyprovider.RSA2048, keyprovider.RSA3072, keyprovider.RSA4096} {
 		bits := alg.RSABits()
 		newKernel := func() kernel[mbrsa.Op] { return b.rsaKernel(bits) }
-		p.rsa[bits] = newQueue(alg, passes{mbrsa.Ops, 2 * mbrsa.Ops}, o.QueueLimit, newKernel)
+		q := newQueue(alg, passes{mbrsa.Ops, 2 * mbrsa.Ops}, o.QueueLimit, newKernel)
+		q.faulty = func(op *mbrsa.Op) bool { return errors.Is(op.Err, mbrsa.ErrFault) }
+		q.onFault = func() { p.checkFailed(&q.counters, alg) }
+		p.rsa[bits] = q
 	}
+	p.ecdsa.onFault = func() { p.checkFailed(&p.ecdsa.counters, keyprovider.ECDSAP256) }
 	if p.status = b.unfit(); p.status.Backend == "" {
 		p.status = p.tryMemory()
 	}
@@ -148,12 +155,9 @@ func (*Provider) Name() string { return Name }
 // Opens implements keyprovider.Provider. A handle is the key itself, as package memory's is.
 func (p *Provider) Opens(provider string) bool { return provider == Name || p.heap.Opens(provider) }
 
-// Status is what a new RSA or P-256 key would get now.
-func (p *Provider) Status() Status {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.status
-}
+// Status is what was found at the start for RSA and P-256 keys. Keys that have stayed with the standard library since are in
+// Stats().Fallbacks.
+func (p *Provider) Status() Status { return p.status }
 
 // Generate implements keyprovider.Provider. The key is made on the heap and wiped there once it is in its place; what the
 // standard library copied meanwhile is not in our reach.
@@ -179,15 +183,17 @@ func (p *Provider) adopt(ctx context.Context, private crypto.PrivateKey) (keypro
 	key, err := p.Import(ctx, private)
 	switch key.(type) {
 	case *rsaKey:
-		wipe(private.(*rsa.PrivateKey))
+		memory.Wipe(private)
 	case *ecdsaKey:
-		wipeECDSA(private.(*ecdsa.PrivateKey))
+		memory.Wipe(private)
 	}
 	return key, err
 }
 
 // Import implements keyprovider.Provider. It takes what package memory takes.
 func (p *Provider) Import(ctx context.Context, private crypto.PrivateKey) (keyprovider.Key, error) {
+	p.laying.RLock()
+	defer p.laying.RUnlock()
 	var why Status
 	switch private := private.(type) {
 	case *rsa.PrivateKey:
@@ -228,6 +234,8 @@ func (p *Provider) Close() {
 		q.close()
 	}
 	p.ecdsa.close()
+	p.laying.Lock()
+	defer p.laying.Unlock()
 	p.arena.close()
 }
 

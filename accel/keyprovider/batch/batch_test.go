@@ -395,7 +395,7 @@ func TestBind(t *testing.T) {
 
 func TestKeyDoesNotPrintItself(t *testing.T) {
 	k := importKey(t, newFit(t, nil, nil), keyOf(t, 2048))
-	for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%d", "%o", "%x"} {
 		if s := fmt.Sprintf(verb, k); !strings.Contains(s, "secret") || len(s) > 80 {
 			t.Errorf("%s prints %q", verb, s)
 		}
@@ -415,4 +415,28 @@ func TestStatusOfThisMachine(t *testing.T) {
 		t.Errorf("%+v, and the log says\n%s", s, &log)
 	}
 	t.Logf("%+v", s)
+}
+
+// Close waits for keys that are being laid out: it takes away the memory into which that is.
+func TestImportWhileItCloses(t *testing.T) {
+	private := keyOf(t, 2048)
+	for range 20 {
+		p := newFit(t, nil, nil)
+		began := make(chan struct{})
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			for i := range 4 {
+				if _, err := p.Import(context.Background(), private); err != nil {
+					t.Error(err)
+				}
+				if i == 0 {
+					close(began)
+				}
+			}
+		}()
+		<-began
+		p.Close()
+		<-ended
+	}
 }

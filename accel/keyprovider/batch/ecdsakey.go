@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"github.com/hauberk-mesh/hauberk/accel/keyprovider"
+	"github.com/hauberk-mesh/hauberk/accel/keyprovider/memory"
 	"github.com/hauberk-mesh/hauberk/accel/mbecdsa"
 )
 
@@ -26,7 +27,9 @@ type ecdsaQueue struct {
 }
 
 func newECDSAQueue(limit int, newKernel func() kernel[mbecdsa.Op]) *ecdsaQueue {
-	return &ecdsaQueue{queue: newQueue(keyprovider.ECDSAP256, passes{mbecdsa.Ops, mbecdsa.Ops}, limit, newKernel)}
+	q := newQueue(keyprovider.ECDSAP256, passes{mbecdsa.Ops, mbecdsa.Ops}, limit, newKernel)
+	q.faulty = func(op *mbecdsa.Op) bool { return errors.Is(op.Err, mbecdsa.ErrFault) }
+	return &ecdsaQueue{queue: q}
 }
 
 // started counts a signature and says whether the kernels are there for it.
@@ -55,8 +58,8 @@ func (p *Provider) newECDSAKey(private *ecdsa.PrivateKey) (*ecdsaKey, Status) {
 	if p.noECDSA != nil {
 		return nil, Status{BackendStd, ReasonCPU, p.noECDSA.Error()}
 	}
-	if private == nil || private.Curve != elliptic.P256() {
-		return nil, Status{BackendStd, ReasonKey, "its curve is not P-256"}
+	if private == nil || private.Curve != elliptic.P256() || !memory.Complete(private) {
+		return nil, Status{BackendStd, ReasonKey, "it is not whole, or its curve is not P-256"}
 	}
 	if _, err := private.ECDH(); err != nil {
 		return nil, Status{BackendStd, ReasonKey, "it is damaged"} // package memory refuses it, and says so
@@ -94,7 +97,6 @@ func (k *ecdsaKey) SignContext(ctx context.Context, random io.Reader, digest []b
 		return nil, err
 	}
 	if errors.Is(j.op.Err, mbecdsa.ErrFault) {
-		k.provider.checkFailed(ctx, &k.queue.counters, k.queue.algorithm)
 		return k.signOnHeap(random, digest, opts)
 	}
 	return j.op.Sig, j.op.Err
@@ -112,7 +114,7 @@ func (k *ecdsaKey) signOnHeap(random io.Reader, digest []byte, opts crypto.Signe
 		return nil, err
 	}
 	own := private.(*ecdsa.PrivateKey)
-	defer wipeECDSA(own)
+	defer memory.Wipe(own)
 	return own.Sign(random, digest, opts)
 }
 
@@ -121,8 +123,3 @@ func (k *ecdsaKey) Handle() ([]byte, error) {
 	defer runtime.KeepAlive(k)
 	return k.handle()
 }
-
-// wipeECDSA overwrites what can be reached of a key on the heap.
-//
-//lint:ignore SA1019 there is no other way to its bytes
-func wipeECDSA(private *ecdsa.PrivateKey) { clear(private.D.Bits()) }

@@ -1,10 +1,11 @@
 package batch
 
 import (
-	"context"
 	"crypto"
 	"crypto/x509"
 	"errors"
+	"fmt"
+	"io"
 
 	"github.com/hauberk-mesh/hauberk/accel/keyprovider"
 	"github.com/hauberk-mesh/hauberk/accel/keyprovider/memory"
@@ -62,14 +63,16 @@ func (k *kept) handle() ([]byte, error) {
 	return memory.EncodeHandleDER(der), nil
 }
 
-// String and GoString keep the key out of logs that were handed one by mistake.
-func (k *kept) String() string   { return "private key in secret memory (secret)" }
-func (k *kept) GoString() string { return k.String() }
+// String and Format keep the key out of logs that were handed one by mistake, whatever the verb: fmt asks String for some only.
+func (k *kept) String() string { return "private key in secret memory (secret)" }
+
+// Format implements fmt.Formatter.
+func (k *kept) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, k.String()) }
 
 // checkFailed counts and logs a fault. One is rare, and may be an attack or the first sign of broken hardware: none is left
 // out.
-func (p *Provider) checkFailed(ctx context.Context, c *counters, alg keyprovider.Algorithm) {
+func (p *Provider) checkFailed(c *counters, alg keyprovider.Algorithm) {
 	c.checksFailed.Add(1)
-	p.logger.ErrorContext(ctx, "key provider: a result failed its check and is computed anew by the standard library: "+
+	p.logger.Error("key provider: a result failed its check and is computed anew by the standard library: "+
 		"if this repeats, the processor or the memory is damaged", "provider", Name, "algorithm", string(alg))
 }

@@ -45,7 +45,9 @@ func (p passes) take(waiting int) int {
 type queue[O any] struct {
 	algorithm keyprovider.Algorithm
 	passes    passes
-	limit     int // operations that may wait
+	limit     int           // operations that may wait
+	faulty    func(*O) bool // tells an operation whose result failed its check; nil: there is no check
+	onFault   func()        // counts and logs one, whether its caller still waits or not
 	kernels   sync.Pool
 	workers   sync.WaitGroup
 	counters
@@ -179,6 +181,7 @@ func (q *queue[O]) work() {
 			ops = append(ops, &j.op)
 		}
 		k.Run(ops)
+		q.report(ops)
 		q.batch.add(time.Since(began))
 		q.batches[len(jobs)-1].Add(1)
 		for _, j := range jobs {
@@ -188,6 +191,15 @@ func (q *queue[O]) work() {
 		clear(jobs)
 		clear(ops)
 		q.comeBack()
+	}
+}
+
+// report notes results that failed their check. A caller that went away must not hide one.
+func (q *queue[O]) report(ops []*O) {
+	for _, op := range ops {
+		if q.faulty != nil && q.faulty(op) {
+			q.onFault()
+		}
 	}
 }
 

@@ -327,3 +327,25 @@ func TestHistogramBounds(t *testing.T) {
 		t.Errorf("%v within %v", d.Counts, d.Bounds)
 	}
 }
+
+// A caller that goes away does not hide that its result was wrong.
+func TestFaultOfSomebodyWhoLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, 100, 1)
+		faults := 0
+		b.q.faulty, b.q.onFault = func(n *number) bool { return n.out == -2 }, func() { faults++ }
+		ctx, cancel := context.WithCancel(t.Context())
+		gone := b.submit(ctx, 2)
+		b.begins(2)
+		cancel()
+		if err := <-gone; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		b.finish()
+		synctest.Wait()
+		if faults != 1 {
+			t.Errorf("%d faults were noted", faults)
+		}
+		b.q.close()
+	})
+}

@@ -7,9 +7,9 @@ import (
 	"crypto/rsa"
 	"errors"
 	"io"
-	"math/big"
 	"runtime"
 
+	"github.com/hauberk-mesh/hauberk/accel/keyprovider/memory"
 	"github.com/hauberk-mesh/hauberk/accel/mbrsa"
 	"github.com/hauberk-mesh/hauberk/accel/rsapad"
 )
@@ -69,7 +69,7 @@ func (k *rsaKey) SignContext(ctx context.Context, random io.Reader, digest []byt
 	}
 	signature, err := k.compute(ctx, em)
 	if errors.Is(err, mbrsa.ErrFault) {
-		return k.again(ctx, func(private *rsa.PrivateKey) ([]byte, error) { return private.Sign(orDefault(random), digest, opts) })
+		return k.again(func(private *rsa.PrivateKey) ([]byte, error) { return private.Sign(orDefault(random), digest, opts) })
 	}
 	return signature, err
 }
@@ -82,7 +82,7 @@ func (k *rsaKey) DecryptContext(ctx context.Context, random io.Reader, msg []byt
 	}
 	em, err := k.compute(ctx, d.In)
 	if errors.Is(err, mbrsa.ErrFault) {
-		return k.again(ctx, func(private *rsa.PrivateKey) ([]byte, error) { return private.Decrypt(orDefault(random), msg, opts) })
+		return k.again(func(private *rsa.PrivateKey) ([]byte, error) { return private.Decrypt(orDefault(random), msg, opts) })
 	}
 	if err != nil {
 		return nil, err
@@ -100,15 +100,14 @@ func (k *rsaKey) compute(ctx context.Context, in []byte) ([]byte, error) {
 }
 
 // again computes with the standard library what failed its check.
-func (k *rsaKey) again(ctx context.Context, operation func(*rsa.PrivateKey) ([]byte, error)) ([]byte, error) {
-	k.provider.checkFailed(ctx, &k.queue.counters, k.queue.algorithm)
+func (k *rsaKey) again(operation func(*rsa.PrivateKey) ([]byte, error)) ([]byte, error) {
 	private, err := k.onHeap()
 	runtime.KeepAlive(k)
 	if err != nil {
 		return nil, err
 	}
 	own := private.(*rsa.PrivateKey)
-	defer wipe(own)
+	defer memory.Wipe(own)
 	return operation(own)
 }
 
@@ -123,14 +122,4 @@ func orDefault(random io.Reader) io.Reader {
 		return rand.Reader
 	}
 	return random
-}
-
-// wipe overwrites what can be reached of a key on the heap. The standard library's own copies can't.
-func wipe(private *rsa.PrivateKey) {
-	c := private.Precomputed
-	for _, n := range append([]*big.Int{private.D, c.Dp, c.Dq, c.Qinv}, private.Primes...) {
-		if n != nil {
-			clear(n.Bits())
-		}
-	}
 }

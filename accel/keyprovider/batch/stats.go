@@ -66,7 +66,7 @@ func (d Durations) Count() uint64 {
 	return n
 }
 
-// bounds double from 16 us to 0.5 s: a lone RSA-2048 takes some 300 us, a full queue of RSA-4096 a second.
+// bounds double from 16 us to 0.5 s: a lone RSA-2048 takes some 400 us, a full queue of RSA-4096 a second.
 var bounds = func() []time.Duration {
 	all := make([]time.Duration, 16)
 	for i := range all {

@@ -107,7 +107,7 @@ func checkRSA(private *rsa.PrivateKey) error {
 }
 
 func checkECDSA(private *ecdsa.PrivateKey) error {
-	if private == nil || private.Curve == nil {
+	if private == nil || private.Curve == nil || !Complete(private) {
 		return errors.New("ECDSA key: is empty")
 	}
 	switch private.Curve {
@@ -145,12 +145,21 @@ func (k *key) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]b
 
 func (k *key) Handle() ([]byte, error) { return EncodeHandle(k.private) }
 
-// String and GoString keep the key out of logs that were handed one by mistake.
-func (k *key) String() string   { return "private key in memory (secret)" }
-func (k *key) GoString() string { return k.String() }
+// String and Format keep the key out of logs that were handed one by mistake, whatever the verb: fmt asks String for some only.
+func (k *key) String() string { return "private key in memory (secret)" }
+
+// Format implements fmt.Formatter.
+func (k *key) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, k.String()) }
 
 type rsaKey struct{ key }
 
 func (k *rsaKey) Decrypt(random io.Reader, msg []byte, opts crypto.DecrypterOpts) ([]byte, error) {
 	return k.private.(*rsa.PrivateKey).Decrypt(random, msg, opts)
+}
+
+// Complete tells whether an ECDSA key has its numbers: crypto/ecdsa panics over one without.
+//
+//lint:ignore SA1019 there is no other way to ask
+func Complete(private *ecdsa.PrivateKey) bool {
+	return private.X != nil && private.Y != nil && private.D != nil
 }

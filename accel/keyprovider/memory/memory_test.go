@@ -127,16 +127,17 @@ func TestImportRefuses(t *testing.T) {
 		private crypto.PrivateKey
 		want    string
 	}{
-		"nil":          {nil, "no <nil>"},
-		"nil RSA":      {(*rsa.PrivateKey)(nil), "is empty"},
-		"empty RSA":    {new(rsa.PrivateKey), "is empty"},
-		"short RSA":    {&rsa.PrivateKey{PublicKey: rsa.PublicKey{N: big.NewInt(3233), E: 17}}, "has 12 bits"},
-		"tampered RSA": {&tampered, "do not belong together"},
-		"P-224":        {p224, "P-224"},
-		"mixed ECDSA":  {mixed, "do not belong together"},
-		"empty ECDSA":  {new(ecdsa.PrivateKey), "is empty"},
-		"ed25519":      {ed25519.PrivateKey("x"), "has 1 bytes"},
-		"x25519":       {x25519, "no *ecdh.PrivateKey"},
+		"nil":           {nil, "no <nil>"},
+		"nil RSA":       {(*rsa.PrivateKey)(nil), "is empty"},
+		"empty RSA":     {new(rsa.PrivateKey), "is empty"},
+		"short RSA":     {&rsa.PrivateKey{PublicKey: rsa.PublicKey{N: big.NewInt(3233), E: 17}}, "has 12 bits"},
+		"tampered RSA":  {&tampered, "do not belong together"},
+		"P-224":         {p224, "P-224"},
+		"mixed ECDSA":   {mixed, "do not belong together"},
+		"empty ECDSA":   {new(ecdsa.PrivateKey), "is empty"},
+		"half an ECDSA": {&ecdsa.PrivateKey{PublicKey: ecdsa.PublicKey{Curve: elliptic.P256()}}, "is empty"},
+		"ed25519":       {ed25519.PrivateKey("x"), "has 1 bytes"},
+		"x25519":        {x25519, "no *ecdh.PrivateKey"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := New().Import(t.Context(), c.private); err == nil || !strings.Contains(err.Error(), c.want) {

@@ -89,6 +89,8 @@ func FuzzServer(f *testing.F) {
 		a.Close()
 		<-over
 		bounded(t, s.c)
+		s.c.mu.Lock() // the writer may still be about to find out
+		defer s.c.mu.Unlock()
 		if s.c.out.bytes != 0 && s.c.err == nil {
 			t.Fatal("not all was written, and nothing is wrong")
 		}
