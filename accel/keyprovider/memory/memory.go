@@ -158,8 +158,7 @@ func (k *rsaKey) Decrypt(random io.Reader, msg []byte, opts crypto.DecrypterOpts
 }
 
 // Complete tells whether an ECDSA key has its numbers: crypto/ecdsa panics over one without.
-//
-//lint:ignore SA1019 there is no other way to ask
 func Complete(private *ecdsa.PrivateKey) bool {
+	//lint:ignore SA1019 there is no other way to ask
 	return private.X != nil && private.Y != nil && private.D != nil
 }
