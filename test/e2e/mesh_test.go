@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -240,16 +241,27 @@ func (a *app) down() {
 	}
 }
 
-// freeAddr finds a port of loopback that is free now. Addresses are handed to other processes, so it cannot be kept open;
-// ports of one test binary never repeat, since the kernel hands them out in turn from a wide range.
+// lastPort is the last one that freeAddr has given; where it begins depends on the process, since test binaries run side by side.
+var lastPort = func() *atomic.Int32 {
+	var n atomic.Int32
+	n.Store(int32(10000 + os.Getpid()*97%20000))
+	return &n
+}()
+
+// freeAddr finds a port of loopback that is free now. Addresses are handed to other processes, so it cannot be kept open; it is
+// below those that the kernel gives to whoever asks for any (32768 and up), in no order: an admin port took an inbound's once.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		lastPort.CompareAndSwap(32000, 10000)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", lastPort.Add(1)))
+		if err == nil {
+			defer l.Close()
+			return l.Addr().String()
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no port of loopback is free")
+	return ""
 }
 
 func port(addr string) string {
