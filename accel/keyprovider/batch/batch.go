@@ -53,7 +53,7 @@ const (
 	ReasonKey    = "key_shape"     // not a key that the kernels compute: other sizes, curves and kinds, more than two primes
 )
 
-// Status is what a new key of a kind that the kernels compute would get.
+// Status is who computes with keys of a kind that the kernels know.
 type Status struct {
 	Backend string // BackendIFMA or BackendStd
 	Reason  string // of BackendStd: one of the Reason constants
